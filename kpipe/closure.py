@@ -1,0 +1,111 @@
+"""The code closure of a stage: its module and every project module it imports, transitively, and their resources."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kpipe.digest import StatCache, digest_file
+from kpipe.errors import ConfigError, Problem
+from kpipe.source import Facts, facts
+
+ENGINE = "kpipe"  # the door's version enters the key as its schema, not as code
+
+
+@dataclass(frozen=True)
+class Closure:
+    """Everything of the project that decides what a module does."""
+
+    code: dict[str, Any] = field(default_factory=dict)  # file -> {definition: digest}, or a resource's digest
+    imports: frozenset[str] = frozenset()  # top-level names from outside the project
+
+    @property
+    def uses_keras(self) -> bool:
+        """Whether the backend matters to this code."""
+        return "keras" in self.imports
+
+
+class Project:
+    """The folder of a pipeline file, read as source text."""
+
+    def __init__(self, root: Path, cache: StatCache | None = None) -> None:
+        self.root = root
+        self.cache = cache or StatCache()
+
+    def facts(self, module: str) -> Facts:
+        """Facts of a project module; ConfigError where its text is not Python or does what a stage may not."""
+        path = self.path(module)
+        if path is None:
+            raise ConfigError(f"no module {module} below {self.root}")
+        try:
+            found = facts(path, self.cache)
+        except SyntaxError as e:
+            raise ConfigError([Problem(f"{e.msg}", file=path, line=e.lineno or 1, column=e.offset or 1)]) from None
+        if found["refused"]:
+            raise ConfigError([
+                Problem(f"{message}: a stage's code must be readable from its text", hint=hint, file=path, line=line, column=column, length=length)
+                for line, column, length, message, hint in found["refused"]
+            ])
+        return found
+
+    def path(self, module: str) -> Path | None:
+        """The file of a dotted module name in this project, or None where it is not the project's."""
+        base = self.root.joinpath(*module.split("."))
+        for candidate in (base.with_name(base.name + ".py"), base / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+        return None
+
+    def modules(self, package: str) -> list[str]:
+        """Names of the modules in a package's folder: the files on disk."""
+        folder = self.root.joinpath(*package.split("."))
+        return sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+
+    def closure(self, module: str, also: Iterable[str] = ()) -> Closure:
+        """Closure of a module and of further modules named by Module parameters."""
+        code: dict[str, Any] = {}
+        outside: set[str] = set()
+        todo, seen = [module, *also], set()
+        while todo:
+            name = todo.pop()
+            path = self.path(name)
+            todo += [parent for parent in parents(name) if parent not in seen]
+            if name in seen or path is None:
+                continue
+            seen.add(name)
+            found = self.facts(name)
+            code[path.relative_to(self.root).as_posix()] = found["definitions"]
+            code.update(self._resources(path, found))
+            for target in self._imported(found):
+                top = target.split(".")[0]
+                if self._is_ours(target):
+                    todo.append(target)
+                elif top not in sys.stdlib_module_names and top != ENGINE:
+                    outside.add(top)
+        return Closure(code, frozenset(outside))
+
+    def _is_ours(self, module: str) -> bool:
+        top = module.split(".")[0]
+        return top != ENGINE and (self.path(top) is not None or (top not in sys.stdlib_module_names and self.path(module) is not None))
+
+    def _imported(self, found: Facts) -> Iterator[str]:
+        """Dotted names a file imports; `from package import module` names the module."""
+        for name, names, _line in found["imports"]:
+            yield name
+            yield from (f"{name}.{n}" for n in names if self.path(f"{name}.{n}"))
+
+    def _resources(self, path: Path, found: Facts) -> Iterator[tuple[str, str]]:
+        for name in found["resources"]:
+            resource = path.parent / name
+            if not resource.is_file():
+                raise ConfigError([Problem(f"resource {name!r} does not exist beside {path.name}", file=path, line=1, column=1)])
+            yield resource.relative_to(self.root).as_posix(), digest_file(resource, self.cache)
+
+
+def parents(module: str) -> list[str]:
+    """a.b.c -> a, a.b."""
+    parts = module.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts))]

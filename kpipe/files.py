@@ -1,0 +1,77 @@
+"""File-system primitives: atomic writes, durable folders, locks that die with their process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old text or the new one, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    fsync(path.parent)
+
+
+def read_json(path: Path) -> Any | None:
+    """The JSON in a file, or None where it is missing or not whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def fsync(path: Path) -> None:
+    """Make a file's content, or a folder's list of names, durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, in sorted order of its path."""
+    return iter(sorted(p for p in folder.rglob("*") if not p.is_dir()))
+
+
+def fsync_tree(folder: Path) -> None:
+    """Make every file and folder below `folder` durable."""
+    for path in [*folder.rglob("*"), folder]:
+        fsync(path)
+
+
+def set_writable(folder: Path, writable: bool) -> None:
+    """Take or give the write bits of every file below a folder (folders stay writable, so that it can be moved)."""
+    for path in walk(folder):
+        path.chmod(0o644 if writable else 0o444)
+
+
+def draft_folder(parent: Path) -> Path:
+    """A new empty folder with a name nobody else uses."""
+    path = parent / secrets.token_hex(8)
+    path.mkdir(parents=True)
+    return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock; wait for whoever holds it. The kernel drops it when the process ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield  # closing the file releases the lock

@@ -1,0 +1,99 @@
+"""Versions and settings outside the project that decide what code computes: Python, distributions, Keras and its backend."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+BACKENDS: dict[str, tuple[str, ...]] = {"tensorflow": ("tensorflow",), "jax": ("jax", "jaxlib")}
+CUDA_PACKAGES = {"tensorflow": "nvidia-cudnn-cu12", "jax": "jax-cuda12-plugin"}
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "cv2": "opencv-python"}
+
+
+def python_minor() -> str:
+    """Python's version as it enters a key: 3.11."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@cache
+def version(distribution: str) -> str | None:
+    """Version of an installed distribution, or None."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def package_versions(imports: Iterable[str]) -> dict[str, str]:
+    """Versions of the distributions behind top-level import names; the backends' are the backend's own affair."""
+    backends = {package for packages in BACKENDS.values() for package in packages}
+    return {name: installed for name, installed in map(name_and_version, sorted(imports)) if name not in backends}
+
+
+def name_and_version(import_name: str) -> tuple[str, str]:
+    """The distribution that provides an import name, and its version ("absent" where it is not installed)."""
+    name = DISTRIBUTIONS.get(import_name, import_name)
+    found = version(name)
+    if found is None:
+        name, found = provider(import_name)
+    return name, found
+
+
+@cache
+def provider(import_name: str) -> tuple[str, str]:
+    """Slow search (about 160 ms) for a distribution whose name differs from what it lets one import."""
+    from importlib import metadata
+
+    names = sorted(set(metadata.packages_distributions().get(import_name, [])))
+    if not names:
+        return import_name, "absent"
+    return "+".join(names), "+".join(metadata.version(n) for n in names)
+
+
+def keras_home() -> Path:
+    """Keras's folder, as Keras itself finds it."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
+
+
+def keras_settings() -> dict[str, Any]:
+    """What keras.json says, or nothing."""
+    try:
+        found = json.loads((keras_home() / "keras.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def keras_identity(backend: str) -> dict[str, Any]:
+    """Everything about Keras that can change a number."""
+    settings = keras_settings()
+    return {
+        "backend": backend,
+        "packages": {name: version(name) or "absent" for name in ("keras", *BACKENDS[backend])},
+        "floatx": settings.get("floatx", "float32"),
+        "epsilon": settings.get("epsilon", 1e-7),
+        "image_data_format": settings.get("image_data_format", "channels_last"),
+        "device": device_kind(backend),
+    }
+
+
+def gpus() -> list[str]:
+    """Ids of the NVIDIA GPUs this process may use, by device files and CUDA_VISIBLE_DEVICES."""
+    present = sorted(Path(p).name.removeprefix("nvidia") for p in glob.glob("/dev/nvidia[0-9]*"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    return [v.strip() for v in visible.split(",") if v.strip() not in ("", "-1")] if present else []
+
+
+def device_kind(backend: str) -> str:
+    """"gpu" where this machine has one that the installed backend can use, else "cpu"."""
+    return "gpu" if gpus() and version(CUDA_PACKAGES[backend]) else "cpu"

@@ -1,0 +1,101 @@
+"""stage.memo: verified, atomic folders that are reused across keys; a second user waits while the first fills one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kpipe.closure import Project
+from kpipe.digest import digest_file, digest_value
+from kpipe.files import draft_folder, fsync, fsync_tree, locked, read_json, set_writable, walk, write_json
+from kpipe.identity import keras_identity, package_versions, python_minor
+
+SCHEMA = 1
+
+
+class Memo:
+    """Parts of one memo: folders that were committed whole and still have the content they were committed with."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.quarantined: list[str] = []  # parts found damaged and set aside
+        self.parts: list[Path] = [part for part in self._committed() if self._whole(part)]
+
+    def _committed(self) -> Iterator[Path]:
+        for manifest in sorted(self._folder.glob("*.json")):
+            yield manifest.with_suffix("")
+
+    def _whole(self, part: Path) -> bool:
+        manifest = read_json(part.with_suffix(".json"))
+        if manifest is not None and manifest == describe(part):
+            return True
+        part.with_suffix(".json").unlink(missing_ok=True)
+        if part.exists():
+            set_aside = self._folder / "quarantine" / secrets.token_hex(4)
+            set_aside.parent.mkdir(exist_ok=True)
+            part.rename(set_aside)
+        self.quarantined.append(part.name)
+        return False
+
+    @contextmanager
+    def new_part(self) -> Iterator[Path]:
+        """An empty folder that becomes the last part when the block ends without an error, and nothing otherwise."""
+        draft = draft_folder(self._folder / "drafts")
+        yield draft
+        set_writable(draft, False)
+        fsync_tree(draft)
+        part = self._folder / f"{len(list(self._folder.glob('*.json'))):04d}-{secrets.token_hex(4)}"
+        draft.rename(part)
+        fsync(self._folder)
+        write_json(part.with_suffix(".json"), describe(part))
+        self.parts.append(part)
+
+
+def describe(part: Path) -> dict[str, str]:
+    """Digest of every file in a part."""
+    return {p.relative_to(part).as_posix(): digest_file(p) for p in walk(part)} if part.is_dir() else {}
+
+
+@contextmanager
+def open_memo(store: Path, name: str, content: dict[str, Any], module: str, root: Path, backend: str | None) -> Iterator[Memo]:
+    """Hold the memo with this name and content for the code of `module`."""
+    closure = Project(root).closure(module)
+    key = {
+        "schema": SCHEMA,
+        "name": name,
+        "content": resolved(content),
+        "code": closure.code,
+        "python": python_minor(),
+        "packages": package_versions(closure.imports),
+        "keras": keras_identity(backend) if closure.uses_keras and backend else None,
+    }
+    folder = store / "memo" / name / digest_value(key)
+    with locked(folder / "lock"):
+        if read_json(folder / "key") != key:
+            write_json(folder / "key", key)
+        os.utime(folder)  # the time of last use, for gc
+        discard_drafts(folder)
+        yield Memo(folder)
+
+
+def discard_drafts(folder: Path) -> None:
+    """Remove what a killed process left half-written; the lock is held, so nobody is writing."""
+    import shutil
+
+    if (folder / "drafts").exists():
+        shutil.rmtree(folder / "drafts")
+
+
+def resolved(value: Any) -> Any:
+    """Content with every Path replaced by the digest of what it holds."""
+    if isinstance(value, Path):
+        return {"file": digest_file(value)}
+    if isinstance(value, dict):
+        return {k: resolved(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [resolved(v) for v in value]
+    return value

@@ -1,0 +1,154 @@
+"""What the engine knows of a Python file without importing it: meaning, imports, resources, and the signature of run."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypedDict
+
+from kpipe.digest import StatCache, digest_value
+
+COMPUTED = ("importlib.import_module", "import_module", "__import__", "exec", "eval")
+
+
+class Facts(TypedDict):
+    """One Python file, as the key and the checks see it (JSON, so that it can be remembered by the file's stamp)."""
+
+    definitions: dict[str, str]  # top-level name -> digest of its meaning; "<module>" is everything else, in order
+    imports: list[list[Any]]  # [dotted name, [names after "import"], line]
+    resources: list[str]
+    refused: list[list[Any]]  # [line, column, length, message, hint]
+    run: list[dict[str, Any]] | None  # parameters of run(stage, *, ...); None where there is no run
+    run_error: str | None
+    constants: dict[str, Any]  # module-level NAME = literal
+
+
+def facts(path: Path, cache: StatCache) -> Facts:
+    """Facts of one file. A SyntaxError in it is raised as it is."""
+    info = path.stat()
+    known: Facts | None = cache.get(path, info)
+    if known is None:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+        known = read_tree(tree)
+        cache.put(path, info, known)
+    return known
+
+
+def read_tree(tree: ast.Module) -> Facts:
+    """Facts of a parsed module."""
+    parameters, error = run_signature(tree)
+    return Facts(
+        definitions=definitions(tree),
+        imports=[list(row) for row in imports(tree)],
+        resources=[call.args[0].value for call in resource_calls(tree) if is_text(call)],  # type: ignore[attr-defined]
+        refused=list(refused(tree)),
+        run=parameters,
+        run_error=error,
+        constants=constants(tree),
+    )
+
+
+def definitions(tree: ast.Module) -> dict[str, str]:
+    """Digest of every top-level definition's meaning: comments, layout and docstrings do not count."""
+    found: dict[str, list[str]] = {}
+    rest = []
+    for node in without_docstrings(tree).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.setdefault(node.name, []).append(ast.dump(node))
+            rest.append(f"def {node.name}")
+        else:
+            rest.append(ast.dump(node))
+    found["<module>"] = rest
+    return {name: digest_value(texts)[:32] for name, texts in found.items()}
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """A copy of the tree whose docstrings are gone."""
+    tree = copy.deepcopy(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:]
+    return tree
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, list[str], int]]:
+    """Every absolute import, also one inside a function."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, [], node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module, [alias.name for alias in node.names], node.lineno
+
+
+def resource_calls(tree: ast.Module) -> Iterator[ast.Call]:
+    """Calls of <something>.resource(...)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "resource":
+            yield node
+
+
+def is_text(call: ast.Call) -> bool:
+    """Whether a call has one literal string as its argument."""
+    return len(call.args) == 1 and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str)
+
+
+def refused(tree: ast.Module) -> Iterator[list[Any]]:
+    """What a stage's code may not do, because its closure could not be known: [line, column, length, message, hint]."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            dots = "." * node.level + (node.module or "")
+            yield [*span(node), f"relative import `from {dots} import ...`", "write the module's full name: from stages import ..."]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in COMPUTED:
+            name = ast.unparse(node.func)
+            yield [*span(node), f"computed import or code: {name}(...)", 'a parameter annotated Module["package"] and stage.module(name)']
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "resource":
+            if not is_text(node):
+                yield [*span(node), "the name of a resource must be a literal string", 'stage.resource("report.html")']
+
+
+def span(node: ast.stmt | ast.expr) -> tuple[int, int, int]:
+    """Line and column (1-based) of a node, and the length of its first line."""
+    length = (node.end_col_offset or 0) - node.col_offset if node.end_lineno == node.lineno else 1
+    return node.lineno, node.col_offset + 1, length
+
+
+def constants(tree: ast.Module) -> dict[str, Any]:
+    """Module-level literals in capitals that JSON can hold."""
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id.isupper() and getattr(node, "value", None) is not None:
+            try:
+                value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+            except ValueError:
+                continue
+            if isinstance(value, (str, int, float, bool, list, dict)):
+                found[target.id] = value
+    return found
+
+
+def run_signature(tree: ast.Module) -> tuple[list[dict[str, Any]] | None, str | None]:
+    """Parameters of run(stage, *, name: annotation = literal, ...), or what is wrong with it."""
+    run = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run"), None)
+    if run is None:
+        return None, "it has no function run(stage, *, ...)"
+    args = run.args
+    if len(args.posonlyargs + args.args) != 1 or args.vararg or args.kwarg:
+        return None, "run must take `stage` and then only keyword arguments: run(stage, *, epochs: int = 10)"
+    found: list[dict[str, Any]] = []
+    for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
+        if arg.annotation is None:
+            return None, f"parameter {arg.arg} of run has no annotation"
+        parameter: dict[str, Any] = {"name": arg.arg, "annotation": ast.unparse(arg.annotation)}
+        if default is not None:
+            try:
+                parameter["default"] = ast.literal_eval(default)
+            except ValueError:
+                return None, f"the default of run's parameter {arg.arg} must be a literal"
+        found.append(parameter)
+    return found, None

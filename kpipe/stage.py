@@ -1,0 +1,125 @@
+"""The door between the engine and the stages: all that the two houses share. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from kpipe.memo import Memo, open_memo
+
+__all__ = ["Branch", "File", "Folder", "Memo", "Module", "Pretrained", "Stage", "StageError"]
+
+File = Path  # a parameter that names a file, relative to the pipeline file; its content enters the key
+Folder = Path  # a parameter that names a folder; names and contents of all files below it enter the key
+Pretrained = str  # the name of published weights ("imagenet") that the chosen backbone's module describes
+
+if TYPE_CHECKING:
+    from typing import Literal as Module
+else:
+
+    class Module(str):
+        """Module["package"]: a parameter whose valid values are the modules on disk in that package."""
+
+        def __class_getitem__(cls, package: str) -> type:
+            return str
+
+
+class StageError(Exception):
+    """Something a person must mend (bad data, a wrong file): shown as a message and a hint, without a traceback."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One combination of the matrix, as a gathered stage sees it."""
+
+    axes: Mapping[str, Any]  # axis name -> value (the name of a table-valued one)
+    inputs: Mapping[str, Path]  # need -> folder of its artifact; a need that failed is absent
+    records: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # need -> how that artifact came to be
+
+    @property
+    def label(self) -> str:
+        """The branch's name: its axis values, "all" where the pipeline has no matrix."""
+        return ",".join(str(v) for v in self.axes.values()) or "all"
+
+
+class Stage:
+    """What a stage's run() is given: its inputs, where its output goes, and what it may tell.
+
+    `inputs[need]` is the folder of that need's artifact, read-only; `out` an empty folder whose content at the end is the
+    artifact; `scratch` a folder that survives a crash of this same key; `branches` what a gathered stage sees instead of
+    `inputs`; `records[need]` how an artifact came to be: key, versions, host, measures, notices.
+    """
+
+    def __init__(
+        self,
+        *,
+        out: Path,
+        inputs: Mapping[str, Path] | None = None,
+        scratch: Path | None = None,
+        store: Path | None = None,
+        branches: Sequence[Branch] = (),
+        records: Mapping[str, dict[str, Any]] | None = None,
+        modules: Mapping[str, str] | None = None,
+        emit: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.out = out
+        self.inputs: Mapping[str, Path] = inputs or {}
+        self.scratch = scratch or out.parent / "scratch"
+        self.branches = list(branches)
+        self.records: Mapping[str, dict[str, Any]] = records or {}
+        self.notices: list[str] = []
+        self.measures: dict[str, Any] = {}
+        self._store = store or out.parent / "store"
+        self._modules = modules or {}
+        self._emit = emit or (lambda event: None)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.scratch.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def memo(self, name: str, **content: Any) -> Iterator[Memo]:
+        """Hold folders that are reused across keys, identified by `content` and the calling module's code closure.
+
+        Values are plain data or a Path (its file's content counts). While one process holds a memo, others wait.
+        """
+        caller = sys._getframe(2).f_globals  # 1 is contextlib's
+        module, file = caller["__name__"], Path(caller["__file__"])
+        root = file.resolve().parents[module.count(".") + (file.name == "__init__.py")]
+        with open_memo(self._store, name, content, module, root, os.environ.get("KERAS_BACKEND")) as memo:
+            for part in memo.quarantined:
+                self.notice(f"stored {name} ({part}) was damaged: set aside and made again")
+            yield memo
+
+    def module(self, name: str) -> ModuleType:
+        """The module that a parameter annotated Module[...] names."""
+        from importlib import import_module
+
+        return import_module(self._modules[name])
+
+    def resource(self, name: str) -> Path:
+        """A non-Python file beside the calling module; `name` must be a literal string."""
+        return Path(sys._getframe(1).f_globals["__file__"]).parent / name
+
+    def progress(self, done: float, total: float, **numbers: float) -> None:
+        """How far the stage is, for the terminal."""
+        self._emit({"event": "progress", "done": done, "total": total, "numbers": numbers})
+
+    def measure(self, **numbers: Any) -> None:
+        """Timings, memory, the device's name: kept beside the artifact, outside its digest."""
+        self.measures.update(numbers)
+        self._emit({"event": "measure", "numbers": numbers})
+
+    def notice(self, text: str) -> None:
+        """Something a person must know (what was skipped or substituted): said now, and again on every cache hit."""
+        self.notices.append(text)
+        self._emit({"event": "notice", "text": text})
