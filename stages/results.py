@@ -1,0 +1,138 @@
+"""What one branch of a run left behind, read for the report and for predict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kpipe.stage import Branch
+
+NEEDS = ("ingest", "preprocess", "build", "train", "evaluate")
+NAMES = {"resnet50": "ResNet50", "vgg16": "VGG16"}
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One branch: its axes, its artifacts (read when asked for) and the records of how they came to be.
+
+    `number` counts the branches of a report from 1; figures refer to branches by it.
+    """
+
+    number: int
+    branch: Branch
+
+    @property
+    def axes(self) -> dict[str, str | int | float | bool]:
+        return self.branch.axes
+
+    @property
+    def label(self) -> str:
+        """The branch's label, or its backbone where the run has no matrix."""
+        return self.branch.label or self.backbone
+
+    @cached_property
+    def backbone(self) -> str:
+        """The backbone's module name, for instance resnet50."""
+        return str(self.pixels.get("backbone", "network")).rpartition(".")[2]
+
+    @property
+    def model(self) -> str:
+        """The backbone's name as the field writes it."""
+        return NAMES.get(self.backbone, self.backbone)
+
+    @property
+    def name(self) -> str:
+        """The branch in words: the model, and in brackets the axes that do not name it."""
+        rest = [str(value) for value in self.axes.values() if str(value) != self.backbone]
+        return f"{self.model} ({', '.join(rest)})" if rest else self.model
+
+    @property
+    def backend(self) -> str:
+        """The Keras backend that trained it, as its makers write it; empty where no record tells."""
+        keras = self.key("train").get("keras") or {}
+        backend = str(keras.get("backend", self.axes.get("backend", "")))
+        return BACKENDS.get(backend, backend)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        return self.read("evaluate", "metrics.json")
+
+    @cached_property
+    def findings(self) -> list[dict[str, Any]]:
+        """Findings of preprocess and evaluate, each once."""
+        found: list[dict[str, Any]] = []
+        for stage, file in (("preprocess", "checks.json"), ("evaluate", "findings.json")):
+            found += [finding for finding in self.read(stage, file) if finding not in found]
+        return found
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        return self.read("train", "training.json")
+
+    @cached_property
+    def pixels(self) -> dict[str, Any]:
+        return self.read("preprocess", "pixels.json")
+
+    @cached_property
+    def dataset(self) -> dict[str, Any]:
+        return self.read("ingest", "dataset.json")
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch, epochs counted from 1."""
+        return pd.read_csv(self.branch.inputs["train"] / "history.csv")
+
+    @cached_property
+    def test(self) -> pd.DataFrame:
+        """Predictions on the test images: index path; columns label, predicted, correct (bool)."""
+        names = ["path", "split", "label", "predicted"]
+        table = pd.read_csv(self.branch.inputs["evaluate"] / "predictions.csv", usecols=names, dtype=str, keep_default_na=False)
+        table = table[table["split"] == "test"].set_index("path")
+        return table.assign(correct=table["label"] == table["predicted"])[["label", "predicted", "correct"]]
+
+    def read(self, stage: str, file: str) -> Any:
+        """The parsed JSON file of one of the branch's artifacts."""
+        return json.loads((self.folder(stage) / file).read_text(encoding="utf-8"))
+
+    def folder(self, stage: str) -> Path:
+        return self.branch.inputs[stage]
+
+    def record(self, stage: str) -> dict[str, Any]:
+        """How that stage's artifact came to be; empty where it is not known."""
+        return self.branch.records.get(stage) or {}
+
+    def key(self, stage: str) -> dict[str, Any]:
+        return self.record(stage).get("key") or {}
+
+    def measure(self, stage: str, name: str) -> Any:
+        """A number that the stage measured (seconds, bytes, images a second), or None."""
+        return (self.record(stage).get("measures") or {}).get(name)
+
+
+def read_results(branches: list[Branch]) -> tuple[list[Result], list[str]]:
+    """The complete branches in their order, and a sentence about each branch that is not complete."""
+    results: list[Result] = []
+    incomplete: list[str] = []
+    for branch in branches:
+        absent = [need for need in NEEDS if need not in branch.inputs]
+        if absent:
+            incomplete.append(f"{branch.label or 'the only branch'}: nothing from {', '.join(absent)}")
+        else:
+            results.append(Result(len(results) + 1, branch))
+    return results, incomplete
+
+
+def by_validation(results: list[Result]) -> list[Result]:
+    """The branches, best first: by validation accuracy, then by validation log loss, then by their order."""
+    return sorted(results, key=lambda result: (-result.metrics["validation"]["accuracy"], _log_loss(result), result.number))
+
+
+def _log_loss(result: Result) -> float:
+    loss = result.metrics["validation"].get("log_loss")
+    return float("inf") if loss is None else float(loss)

@@ -1,0 +1,97 @@
+"""Numbers in words: rounded to what their interval supports, with units a person reads."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def decimals(low: float, high: float) -> int:
+    """Decimals that an interval supports: those of its half-width's first digit, and one more where that digit is 1.
+
+    At least 2, at most 4 (the rule of the Particle Data Group, simplified).
+    """
+    half = (high - low) / 2
+    if half <= 0:
+        return 4
+    exponent = math.floor(math.log10(half))
+    return min(4, max(2, -exponent + (half < 2 * 10**exponent)))
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with a real minus sign; a share that is not whole never rounds to 0 or 1."""
+    while digits < 6 and 0 < abs(value) < 1 and float(f"{abs(value):.{digits}f}") in (0.0, 1.0):
+        digits += 1
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def estimate(value: float | None, interval: tuple[float, float] | list[float] | None) -> str:
+    """`0.96 (0.93 to 0.98)`: an estimate with its interval, or a dash where there is none."""
+    if value is None:
+        return "\N{EN DASH}"
+    if interval is None:
+        return fixed(value, 3)
+    low, high = interval
+    digits = decimals(low, high)
+    return f"{fixed(value, digits)} ({low:.{digits}f} to {high:.{digits}f})".replace("-", MINUS)
+
+
+def signed(value: float, digits: int) -> str:
+    """A difference, its sign always shown."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def difference(value: float, low: float, high: float) -> str:
+    """`+0.013 (-0.010 to +0.036)`."""
+    digits = decimals(low, high)
+    return f"{signed(value, digits)} ({signed(low, digits)} to {signed(high, digits)})"
+
+
+def p_value(p: float) -> str:
+    """`p = 0.042`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.{3 if p < 0.1 else 2}f}"
+
+
+def seconds(value: float | None) -> str:
+    """`0.8 s`, `42 s`, `3 min 20 s`, `1 h 05 min`."""
+    if value is None:
+        return "\N{EN DASH}"
+    if value < 9.95:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def memory(value: float | None) -> str:
+    """Bytes in binary units: `512 MiB`, `1.4 GiB`."""
+    if value is None:
+        return "\N{EN DASH}"
+    if value >= 2**30:
+        return f"{value / 2**30:.1f} GiB"
+    return f"{value / 2**20:.0f} MiB"
+
+
+def count(value: float | None) -> str:
+    """Whole numbers in groups of three: `23 587 712` (narrow no-break spaces)."""
+    return "\N{EN DASH}" if value is None else f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 image`, `270 images`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def listing(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def printable(text: object) -> str:
+    """Text from file and class names with control characters shown by their code, so that XML and HTML can hold it."""
+    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cs", "Cf") else c for c in str(text))
