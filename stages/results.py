@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,7 @@ class Result:
     @property
     def label(self) -> str:
         """The branch's label, or its backbone where the run has no matrix."""
-        return self.branch.label or self.backbone
+        return self.branch.label if self.axes else self.backbone
 
     @cached_property
     def backbone(self) -> str:
@@ -51,6 +52,11 @@ class Result:
         """The branch in words: the model, and in brackets the axes that do not name it."""
         rest = [str(value) for value in self.axes.values() if str(value) != self.backbone]
         return f"{self.model} ({', '.join(rest)})" if rest else self.model
+
+    @property
+    def slug(self) -> str:
+        """The branch's number and label, for names of files and ids in the page."""
+        return f"{self.number}-{re.sub(r'[^A-Za-z0-9]+', '-', self.label)}".rstrip("-")
 
     @property
     def backend(self) -> str:
@@ -122,7 +128,7 @@ def read_results(branches: list[Branch]) -> tuple[list[Result], list[str]]:
     for branch in branches:
         absent = [need for need in NEEDS if need not in branch.inputs]
         if absent:
-            incomplete.append(f"{branch.label or 'the only branch'}: nothing from {', '.join(absent)}")
+            incomplete.append(f"{branch.label}: nothing from {', '.join(absent)}")
         else:
             results.append(Result(len(results) + 1, branch))
     return results, incomplete

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -82,9 +83,9 @@ def count(value: float | None) -> str:
     return "\N{EN DASH}" if value is None else f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def plural(number: int, noun: str) -> str:
-    """`1 image`, `270 images`."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str, several: str = "") -> str:
+    """`1 image`, `270 images`; `several` where the plural does not end in s alone."""
+    return f"{count(number)} {noun if number == 1 else several or noun + 's'}"
 
 
 def listing(names: list[str]) -> str:
@@ -92,6 +93,30 @@ def listing(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def places(interval: list[float]) -> int:
+    """Decimals that an interval supports."""
+    return decimals(*interval)
+
+
+def evidence(value: Any) -> str:
+    """A measured value of whatever kind: numbers to four significant digits, lists with commas, text as it is."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {evidence(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(evidence(part) for part in value)
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.4g}".replace("-", MINUS)
+    return str(int(value)) if isinstance(value, float) else str(value)
+
+
 def printable(text: object) -> str:
-    """Text from file and class names with control characters shown by their code, so that XML and HTML can hold it."""
-    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cs", "Cf") else c for c in str(text))
+    """Text from file and class names with control characters shown by their code, so that XML and HTML can hold it.
+
+    Line ends and tabs stay; marks that turn the direction of writing do not (they can make a name look like another).
+    """
+    return "".join(f"\\u{ord(c):04x}" if _unprintable(c) else c for c in str(text))
+
+
+def _unprintable(character: str) -> bool:
+    turning = "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+    return turning or (unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t")

@@ -1,0 +1,149 @@
+"""The report's figures: learning curves, intervals, confusion matrices, costs; each a function from results to SVG text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.ticker import MaxNLocator
+
+from stages.palette import INK, MUTED, Palette
+from stages.results import Result
+from stages.svg import figure, render
+from stages.wording import printable
+
+CURVES = {
+    "accuracy": {
+        "accuracy": "training",
+        "val_accuracy": "validation",
+        "val_accuracy_recalibrated": "validation, re-estimated BatchNorm",
+    },
+    "loss": {
+        "loss": "training",
+        "val_loss": "validation",
+        "val_loss_recalibrated": "validation, re-estimated BatchNorm",
+    },
+}
+MOVING = "validation, moving BatchNorm statistics"
+LEGIBLE_CLASSES = 12
+
+
+def intervals(results: list[Result], palette: Palette) -> str:
+    """Test accuracy of every branch with its 95% interval, and the majority-class baseline of its test images."""
+    with figure("intervals", 3.9, 0.75 + 0.36 * len(results)) as drawing:
+        axes = drawing.add_subplot()
+        for place, result in enumerate(results):
+            test = result.metrics["test"]
+            color = palette.color(result.model)
+            axes.plot(test["accuracy_interval"], [place, place], color=color, linewidth=2.2, solid_capstyle="round")
+            axes.plot(test["accuracy"], place, palette.marker(result.model), color=color, markersize=6)
+            axes.plot(test["majority_accuracy"], place, "|", color=MUTED[0], markersize=9, markeredgewidth=1.4)
+            axes.annotate(
+                f"{result.number}  {printable(result.label)}", (0, place), xytext=(0, 5), textcoords="offset points",
+                xycoords=("axes fraction", "data"), va="bottom", color=INK[0],
+            )  # fmt: skip
+        axes.set(xlim=(0, 1.01), ylim=(len(results) - 0.4, -0.95), yticks=[], xlabel="test accuracy; | majority class")
+        axes.spines["left"].set_visible(False)
+        axes.grid(False, axis="y")
+        return render(drawing)
+
+
+def learning_curves(result: Result, palette: Palette, loss_limit: float | None = None) -> str:
+    """Accuracy above, loss below, one line a curve by its own name; the epoch that was chosen is marked.
+
+    `loss_limit` ends the loss axis (a diverged epoch must not flatten the rest); the same for all branches of a report.
+    """
+    with figure(f"curves-{result.slug}", 3.5, 3.9) as drawing:
+        top, bottom = drawing.subplots(2, 1, sharex=True)
+        for axes, measure in ((top, "accuracy"), (bottom, "loss")):
+            _curves(axes, result, palette, measure)
+            axes.set_ylabel(measure)
+        top.set_ylim(-0.02, 1.02)
+        bottom.set_ylim(0, loss_limit)
+        bottom.set_xlabel("epoch")
+        bottom.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        handles, labels = top.get_legend_handles_labels()
+        drawing.legend(handles, labels, loc="outside upper left", ncols=1)
+        return render(drawing)
+
+
+def _curves(axes: Axes, result: Result, palette: Palette, measure: str) -> None:
+    color = palette.color(result.model)
+    columns = {column: name for column, name in CURVES[measure].items() if column in result.history}
+    if len(columns) == 3:
+        columns[list(columns)[1]] = MOVING
+    looks: dict[str, dict[str, Any]] = {
+        "training": {"color": MUTED[0], "linestyle": (0, (4, 2))},
+        MOVING: {"color": color, "linestyle": (0, (1, 1.2)), "linewidth": 1.3},
+    }
+    for column, name in columns.items():
+        look = {"color": color} | looks.get(name, {})
+        axes.plot(result.history["epoch"], result.history[column], label=name, **look)
+    _mark_chosen_epoch(axes, result, list(columns)[-1], palette)
+
+
+def _mark_chosen_epoch(axes: Axes, result: Result, watched: str, palette: Palette) -> None:
+    chosen = result.training.get("epoch_chosen")
+    row = result.history[result.history["epoch"] == chosen]
+    if chosen is None or row.empty:
+        return
+    axes.axvline(chosen, color=MUTED[0], linewidth=0.8)
+    look = {"color": palette.color(result.model), "markersize": 6, "linestyle": "none"}
+    axes.plot(chosen, row[watched].iloc[0], palette.marker(result.model), label=f"epoch {chosen}, chosen", **look)
+
+
+def confusion(result: Result, palette: Palette) -> str:
+    """Confusion matrix of the test images, rows the true class, shaded by share of the row, counts in the cells."""
+    counts = np.asarray(result.metrics["test"]["confusion"])
+    classes = [_short(name) for name in result.metrics["classes"]]
+    legible = len(classes) <= LEGIBLE_CLASSES
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with figure(f"confusion-{result.slug}", 3.5, 3.4) as drawing:
+        axes = drawing.add_subplot()
+        sns.heatmap(
+            pd.DataFrame(shares, index=classes, columns=classes), ax=axes, square=True, cbar=False, vmin=0, vmax=1,
+            cmap=_shades(palette.color(result.model)), annot=np.where(counts > 0, counts, "·") if legible else False, fmt="",
+            annot_kws={"color": INK[0], "fontsize": 8}, xticklabels="auto", yticklabels="auto", rasterized=not legible,
+        )  # fmt: skip
+        axes.set(xlabel="predicted class", ylabel="true class")
+        axes.tick_params(length=0)
+        axes.grid(False)
+        return render(drawing)
+
+
+def _shades(color: str) -> LinearSegmentedColormap:
+    """From nothing to the colour at 60%: ink stays readable on every shade of it, on white and on black."""
+    return LinearSegmentedColormap.from_list("shades", [(*to_rgb(color), 0.0), (*to_rgb(color), 0.6)])
+
+
+def _short(name: str, longest: int = 14) -> str:
+    name = printable(name)
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def costs(results: list[Result], palette: Palette) -> str:
+    """Test accuracy against training time, each branch by its number; branches without a measured time are left out."""
+    timed = [(result, result.measure("train", "train_seconds")) for result in results]
+    timed = [(result, seconds) for result, seconds in timed if seconds]
+    with figure("costs", 3.9, 3.0) as drawing:
+        axes = drawing.add_subplot()
+        for result, seconds in timed:
+            look: dict[str, Any] = {"color": palette.color(result.model), "markersize": 6}
+            accuracy = result.metrics["test"]["accuracy"]
+            axes.plot(seconds, accuracy, palette.marker(result.model), linestyle="none", **look)
+            axes.annotate(str(result.number), (seconds, accuracy), xytext=(5, 3), textcoords="offset points")
+        axes.set(xlabel="training time, seconds", ylabel="test accuracy", ylim=(-0.02, 1.02))
+        axes.set_xlim(left=0)
+        axes.margins(x=0.1)
+        return render(drawing)
+
+
+def loss_limit(results: list[Result]) -> float:
+    """Where the loss axes end: above every loss but the wildest tenth, at least twice the loss of the chosen epochs."""
+    losses = pd.concat([result.history.filter(regex="^(val_)?loss").stack() for result in results])
+    losses = losses[np.isfinite(losses)]
+    return 1.0 if losses.empty else float(losses.quantile(0.9) * 1.15) or 1.0

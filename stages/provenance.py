@@ -1,0 +1,148 @@
+"""Where a report's numbers come from: settings, versions, hardware, and how each artifact came to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from stages.results import NEEDS, Result
+from stages.wording import listing, memory
+
+
+@dataclass
+class Setting:
+    """One parameter of a stage, or one version: each value with the numbers of the branches that have it."""
+
+    group: str
+    name: str
+    values: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all branches that have it agree."""
+        return len(self.values) == 1
+
+
+@dataclass
+class Artifact:
+    """One artifact and the branches that used it."""
+
+    stage: str
+    branches: list[int]
+    record: dict[str, Any]
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Content digests of what it was made from."""
+        inputs = (self.record.get("key") or {}).get("inputs") or {}
+        return dict(inputs) if isinstance(inputs, dict) else dict(inputs or [])
+
+
+def settings(results: list[Result]) -> list[Setting]:
+    """Every resolved parameter of every stage."""
+    return _collect(
+        (result, stage, name, _text(value))
+        for result in results
+        for stage in NEEDS
+        for name, value in (result.key(stage).get("params") or {}).items()
+    )
+
+
+def versions(results: list[Result]) -> list[Setting]:
+    """Python and the packages whose versions entered the keys."""
+    return _collect(
+        (result, "", name, version)
+        for result in results
+        for stage in NEEDS
+        for name, version in _packages(result.key(stage)).items()
+    )
+
+
+def _packages(key: dict[str, Any]) -> dict[str, str]:
+    python = {"python": key["python"]} if "python" in key else {}
+    return python | (key.get("packages") or {}) | ((key.get("keras") or {}).get("packages") or {})
+
+
+def hardware(results: list[Result]) -> list[Setting]:
+    """Machine and device that each branch was trained on."""
+    return _collect((result, "", name, text) for result in results for name, text in _machine(result).items())
+
+
+def _machine(result: Result) -> dict[str, str]:
+    host = result.record("train").get("host") or {}
+    keras = result.key("train").get("keras") or {}
+    texts = {
+        "trained on": result.measure("train", "device") or keras.get("device"),
+        "processor": host.get("cpu"),
+        "cores": host.get("cores"),
+        "memory": memory(host["memory_bytes"]) if host.get("memory_bytes") else None,
+        "GPU": ", ".join(host.get("gpu") or []) or "none",
+        "precision": keras.get("floatx"),
+    }
+    return {name: str(text) for name, text in texts.items() if text} if host or keras else {}
+
+
+def artifacts(results: list[Result]) -> list[Artifact]:
+    """Each artifact once, in the order of the stages, with the branches that it served."""
+    found: dict[tuple[str, str], Artifact] = {}
+    for stage in NEEDS:
+        for result in results:
+            record = result.record(stage)
+            if record:
+                identity = (stage, record.get("key_digest", str(result.number)))
+                found.setdefault(identity, Artifact(stage, [], record)).branches.append(result.number)
+    return list(found.values())
+
+
+def notices(results: list[Result]) -> list[Setting]:
+    """What the stages said was skipped or substituted, each sentence once."""
+    return _collect(
+        (result, stage, "", text) for result in results for stage in NEEDS for text in result.record(stage).get("notices") or []
+    )
+
+
+def commits(results: list[Result]) -> list[str]:
+    """The git commits that the artifacts were made at."""
+    return _once(str(result.record(stage)["git"]) for result in results for stage in NEEDS if result.record(stage).get("git"))
+
+
+def toml(results: list[Result], where: Callable[[list[int]], str]) -> str:
+    """All settings as the parameter tables of a pipeline file; values that differ are told in comments."""
+    lines: list[str] = []
+    for setting in settings(results):
+        header = f"[stages.{setting.group}.params]"
+        if header not in lines:
+            lines += ["", header]
+        if setting.shared:
+            lines.append(f"{setting.name} = {next(iter(setting.values))}")
+        else:
+            lines += [f"# {setting.name} = {value}  ({where(numbers)})" for value, numbers in setting.values.items()]
+    return "\n".join(lines[1:])
+
+
+def numbers(branches: list[int], total: int) -> str:
+    """`all branches`, `branch 1`, `branches 2, 5 and 7`: which of a report's branches, by number."""
+    if len(branches) == total:
+        return "all branches" if total > 1 else "the only branch"
+    return f"{'branch' if len(branches) == 1 else 'branches'} {listing([str(number) for number in branches])}"
+
+
+def _collect(rows: Iterable[tuple[Result, str, str, str]]) -> list[Setting]:
+    collected: dict[tuple[str, str], Setting] = {}
+    for result, group, name, value in rows:
+        setting = collected.setdefault((group, name), Setting(group, name))
+        seen = setting.values.setdefault(value, [])
+        if result.number not in seen:
+            seen.append(result.number)
+    return list(collected.values())
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _text(value: Any) -> str:
+    """A parameter's value the way TOML writes it."""
+    return json.dumps(value, ensure_ascii=False)

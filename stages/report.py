@@ -1,0 +1,142 @@
+"""Report: all branches of a run as one self-contained HTML page, one CSV and figures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from kpipe.stage import Stage, StageError
+from stages import figures, palette, provenance, results, summary, svg, tables, verdict, wording
+from stages.palette import Palette
+from stages.results import Result
+from stages.wording import printable
+
+FILTERS = ("count", "difference", "evidence", "fixed", "memory", "p_value", "places", "plural", "seconds")
+
+
+def run(stage: Stage) -> None:
+    """Write report.html, report.csv and figures/*.svg from the gathered branches.
+
+    Raises StageError where no branch is complete.
+    """
+    complete, incomplete = results.read_results(stage.branches)
+    if not complete:
+        raise StageError(
+            "no branch has all that the report shows" + "".join(f"\n  {sentence}" for sentence in incomplete),
+            hint=f"the report needs {', '.join(results.NEEDS)}; list them in its needs and see why stages failed",
+        )
+    table = tables.report_table(complete)
+    csv = table.to_csv(index=False, lineterminator="\n")
+    (stage.out / "report.csv").write_text(csv, encoding="utf-8")
+    page = environment().from_string(stage.resource("report.html").read_text(encoding="utf-8"))
+    html = page.render(
+        css=Markup(stage.resource("report.css").read_text(encoding="utf-8")),
+        csv=data_uri("text/csv;charset=utf-8", csv.encode("utf-8")),
+        missing=[*incomplete, *(f"{label}: excluded, or not in this run" for label in absent(complete, stage))],
+        drawings=draw(complete, stage.out / "figures"),
+        **content(complete),
+    )
+    (stage.out / "report.html").write_text(html, encoding="utf-8", newline="\n")
+
+
+def environment() -> Environment:
+    """Templates that escape everything and fail on a name that does not exist."""
+    page = Environment(
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) else printable(value),
+    )
+    page.filters.update(
+        {name: getattr(wording, name) for name in FILTERS},
+        accuracy=summary.accuracy,
+    )
+    return page
+
+
+def content(complete: list[Result]) -> dict[str, Any]:
+    """What the page shows, by section."""
+    judged = verdict.judge(complete)
+    told = tables.reestimations(complete)
+    models = list(dict.fromkeys(result.model for result in complete))
+    return {
+        "title": tables.title(complete),
+        "results": complete,
+        "models": models,
+        "palette": Palette(tuple(models)),
+        "colors": palette.variables(),
+        "verdict": judged,
+        "headline": summary.headline(judged),
+        "sentences": summary.sentences(judged),
+        "stories": [summary.batchnorm_story(one) for one in told if summary.worth_telling(one)],
+        "reestimations": told,
+        "findings": tables.findings(complete),
+        "comparisons": {pair.second.number: pair for pair in verdict.against(judged.chosen, complete)},
+        "beats_majority": verdict.beats_majority,
+        "per_class": tables.per_class,
+        "confusions": tables.confusions,
+        "f1": tables.f1_by_class(complete),
+        "backends": tables.by_backend(complete),
+        "disagreement": tables.disagreement,
+        "audits": distinct(complete, "ingest"),
+        "sheets": contact_sheets(complete),
+        "settings": provenance.settings(complete),
+        "versions": provenance.versions(complete),
+        "hardware": provenance.hardware(complete),
+        "artifacts": provenance.artifacts(complete),
+        "notices": provenance.notices(complete),
+        "commits": provenance.commits(complete),
+        "toml": provenance.toml(complete, lambda numbers: provenance.numbers(numbers, len(complete))),
+        "which": lambda numbers: provenance.numbers(numbers, len(complete)),
+    }
+
+
+def draw(complete: list[Result], folder: Path) -> dict[str, Markup]:
+    """Write every figure as a file; return each by name in the form that the page holds."""
+    folder.mkdir()
+    colors = Palette(tuple(dict.fromkeys(result.model for result in complete)))
+    limit = figures.loss_limit(complete)
+    drawn = {"intervals": figures.intervals(complete, colors), "costs": figures.costs(complete, colors)}
+    for result in complete:
+        drawn[f"curves-{result.slug}"] = figures.learning_curves(result, colors, limit)
+        drawn[f"confusion-{result.slug}"] = figures.confusion(result, colors)
+    for name, text in drawn.items():
+        (folder / f"{name}.svg").write_text(svg.on_paper(text), encoding="utf-8", newline="\n")
+    return {name: Markup(svg.inline(text, name)) for name, text in drawn.items()}  # noqa: S704
+
+
+def absent(complete: list[Result], stage: Stage) -> list[str]:
+    """Combinations of axis values that no branch has, complete or not."""
+    present = {branch.label for branch in stage.branches}
+    return [label for label in tables.missing_combinations(complete) if label not in present]
+
+
+def distinct(complete: list[Result], need: str) -> list[tuple[Result, list[int]]]:
+    """One result for each different artifact of a need, with the numbers of the branches that share it."""
+    found: dict[Path, tuple[Result, list[int]]] = {}
+    for result in complete:
+        found.setdefault(result.folder(need), (result, []))[1].append(result.number)
+    return list(found.values())
+
+
+def contact_sheets(complete: list[Result]) -> list[tuple[Result, list[int], str]]:
+    """Each different contact sheet as a data URI, with the branches that it stands for."""
+    sheets: dict[str, tuple[Result, list[int], str]] = {}
+    for result in complete:
+        file = result.folder("preprocess") / "contact_sheet.png"
+        if file.is_file():
+            content = file.read_bytes()
+            entry = (result, [], data_uri("image/png", content))
+            sheets.setdefault(hashlib.sha256(content).hexdigest(), entry)[1].append(result.number)
+    return list(sheets.values())
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """The content inside a link, so that the page needs no other file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,161 @@
+"""Tables over the branches of a run: pure functions from results to pandas tables and records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from stages.results import Result
+from stages.wording import listing
+
+SEVERITIES = ("error", "warning", "note")
+
+
+def report_table(results: list[Result]) -> pd.DataFrame:
+    """One row a branch: its axes, then every number that was measured; what is not known stays empty."""
+    return pd.DataFrame([_row(result) for result in results])
+
+
+def _row(result: Result) -> dict[str, Any]:
+    metrics, training = result.metrics, result.training
+    severities = [finding["severity"] for finding in result.findings]
+    return {
+        **result.axes,
+        "branch": result.label,
+        "network": result.model,
+        "keras_backend": result.backend.lower(),
+        **_split_columns("test", metrics["test"]),
+        **_split_columns("validation", metrics["validation"]),
+        **_training_columns(metrics.get("train_modes") or {}),
+        "parameters": metrics.get("parameters"),
+        "trainable_parameters": metrics.get("trainable_parameters"),
+        "train_seconds": result.measure("train", "train_seconds"),
+        "images_per_second": result.measure("train", "images_per_second"),
+        "evaluate_images_per_second": result.measure("evaluate", "images_per_second"),
+        "peak_memory_bytes": result.measure("train", "peak_memory_bytes"),
+        "majority_accuracy": metrics["test"]["majority_accuracy"],
+        "epochs_run": training.get("epochs_run"),
+        "epoch_chosen": training.get("epoch_chosen"),
+        "findings": ";".join(sorted({finding["rule"] for finding in result.findings})),
+        **{f"findings_{severity}": severities.count(severity) for severity in SEVERITIES},
+    }
+
+
+def _split_columns(split: str, scores: dict[str, Any]) -> dict[str, Any]:
+    low, high = scores["accuracy_interval"]
+    return {
+        f"{split}_images": scores["images"],
+        f"{split}_accuracy": scores["accuracy"],
+        f"{split}_accuracy_low": low,
+        f"{split}_accuracy_high": high,
+        f"{split}_macro_f1": scores["macro_f1"],
+        f"{split}_log_loss": scores["log_loss"],
+    }
+
+
+def _training_columns(modes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"train_{measure}{suffix}": (modes.get(mode) or {}).get(measure)
+        for mode, suffix in (("inference", ""), ("batch_statistics", "_batch_statistics"))
+        for measure in ("accuracy", "loss")
+    }
+
+
+def per_class(result: Result) -> pd.DataFrame:
+    """Precision, recall, F1 and number of test images of every class, in the order of the classes."""
+    scores = result.metrics["test"]["per_class"]
+    return pd.DataFrame([{"class": name, **scores[name]} for name in result.metrics["classes"]])
+
+
+def f1_by_class(results: list[Result]) -> pd.DataFrame:
+    """Test F1 of every class (rows) in every branch (columns), the hardest class first."""
+    columns = {result.label: per_class(result).set_index("class")["f1"] for result in results}
+    table = pd.DataFrame(columns)
+    return table.loc[table.mean(axis=1).sort_values(kind="stable").index]
+
+
+def confusions(result: Result, most: int = 5) -> list[tuple[str, str, int]]:
+    """The most frequent mistakes on the test images: true class, predicted class, number of images."""
+    classes, counts = result.metrics["classes"], result.metrics["test"]["confusion"]
+    pairs = [
+        (truth, predicted, int(counts[i][j]))
+        for i, truth in enumerate(classes)
+        for j, predicted in enumerate(classes)
+        if i != j and counts[i][j]
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:most]
+
+
+@dataclass(frozen=True)
+class Reestimation:
+    """Validation accuracy of one branch at its chosen epoch: on the moving statistics, and re-estimated."""
+
+    result: Result
+    epoch: int
+    moving: float
+    reestimated: float
+
+
+def reestimations(results: list[Result]) -> list[Reestimation]:
+    """What re-estimating the BatchNorm statistics changed, for every branch where it was done."""
+    told = []
+    for result in results:
+        if "val_accuracy_recalibrated" not in result.history:
+            continue
+        epoch = int(result.training["epoch_chosen"])
+        row = result.history[result.history["epoch"] == epoch].iloc[0]
+        told.append(Reestimation(result, epoch, float(row["val_accuracy"]), float(row["val_accuracy_recalibrated"])))
+    return told
+
+
+@dataclass
+class Finding:
+    """One finding, and every branch that it was made in (with the evidence there)."""
+
+    record: dict[str, Any]
+    seen: list[tuple[Result, dict[str, Any]]] = field(default_factory=list)
+
+
+def findings(results: list[Result]) -> list[Finding]:
+    """The findings of all branches, equal ones together; errors first, then those seen most often."""
+    groups: dict[tuple[str, ...], Finding] = {}
+    for result in results:
+        for record in result.findings:
+            identity = tuple(str(record.get(part)) for part in ("rule", "severity", "title", "fix"))
+            groups.setdefault(identity, Finding(record)).seen.append((result, record))
+    return sorted(groups.values(), key=lambda group: (SEVERITIES.index(group.record["severity"]), -len(group.seen)))
+
+
+def missing_combinations(results: list[Result]) -> list[str]:
+    """Labels of the combinations of the axes' values that no branch has: excluded, or failed."""
+    if not results:
+        return []
+    axes = list(results[0].axes)
+    values = [list(dict.fromkeys(result.axes.get(axis) for result in results)) for axis in axes]
+    full = pd.MultiIndex.from_product(values, names=axes) if axes else []
+    seen = {tuple(result.axes.get(axis) for axis in axes) for result in results}
+    return [",".join(str(value) for value in combination) for combination in full if combination not in seen]
+
+
+def by_backend(results: list[Result]) -> list[list[Result]]:
+    """Branches that differ in nothing but the backend, side by side; empty where the run has one backend."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple((k, v) for k, v in result.axes.items() if k != "backend"), []).append(result)
+    return [group for group in groups.values() if len(group) > 1] if any("backend" in r.axes for r in results) else []
+
+
+def disagreement(first: Result, second: Result) -> tuple[int, int]:
+    """Test images that two branches name differently, of those that both named."""
+    both = first.test.join(second.test, how="inner", lsuffix="_first", rsuffix="_second")
+    return int((both["predicted_first"] != both["predicted_second"]).sum()), len(both)
+
+
+def title(results: list[Result]) -> str:
+    """`ResNet50 and VGG16 on digits, TensorFlow and JAX`: models, data sets, backends, each once."""
+    models = listing(list(dict.fromkeys(result.model for result in results)))
+    data = listing(list(dict.fromkeys(str(result.dataset["name"]) for result in results)))
+    backends = list(dict.fromkeys(result.backend for result in results if result.backend))
+    return f"{models} on {data}" + (f", {listing(backends)}" if backends else "")

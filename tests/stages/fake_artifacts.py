@@ -1,0 +1,221 @@
+"""Fabricated artifacts and records of a run's branches, as the stages hand them to evaluate, report and predict."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+
+from kpipe.stage import Branch
+
+CONTRACTS = {
+    "model": {"channel_order": "bgr", "scale": 1.0, "offset": [-103.939, -116.779, -123.68]},
+    "unit": {"channel_order": "rgb", "scale": 1 / 255, "offset": [0.0, 0.0, 0.0]},
+}
+PARAMETERS = {"resnet50": 23_608_202, "vgg16": 14_719_818}
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set to fabricate: class names, images of each split, what could not be read."""
+
+    name: str = "digits"
+    classes: Sequence[str] = tuple("0123456789")
+    train: int = 300
+    validation: int = 100
+    test: int = 100
+    size: int = 8
+    skipped: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A branch to fabricate: its axes, how good it is, what was found."""
+
+    axes: dict[str, str | int | float | bool]
+    model: str = "resnet50"
+    backend: str = "tensorflow"
+    accuracy: float = 0.95
+    moving_accuracy: float | None = None
+    scaling: str = "model"
+    epochs: int = 8
+    seconds: float = 42.0
+    findings: Sequence[dict[str, Any]] = ()
+    notices: Sequence[str] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+def branches(folder: Path, runs: Iterable[Run], data: Data | None = None) -> list[Branch]:
+    """The branches of a whole run below `folder`; they share one ingest artifact, as in a real run."""
+    data = data or Data()
+    ingest = write_ingest(folder / "ingest", data)
+    return [branch(folder / f"branch-{number}", run, ingest, data) for number, run in enumerate(runs)]
+
+
+def branch(folder: Path, run: Run, ingest: Path, data: Data) -> Branch:
+    """One branch with its five inputs and their records."""
+    inputs = {"ingest": ingest} | {need: folder / need for need in ("preprocess", "build", "train", "evaluate")}
+    write_preprocess(inputs["preprocess"], run)
+    write_build(inputs["build"], run)
+    write_train(inputs["train"], run, data)
+    write_evaluate(inputs["evaluate"], run, ingest, data)
+    return Branch(axes=run.axes, inputs=inputs, records={need: record(need, run, data) for need in inputs})
+
+
+def write_ingest(folder: Path, data: Data) -> Path:
+    """images.npy, manifest.csv, dataset.json, audit.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = {"test": data.test, "train": data.train, "validation": data.validation}
+    splits = [split for split, size in sizes.items() for _ in range(size)]
+    labels = [data.classes[i % len(data.classes)] for i in range(len(splits))]
+    paths = [f"{label}/{i:05d}.png" for i, label in enumerate(labels)]
+    images = np.random.default_rng(0).integers(0, 256, (len(splits), data.size, data.size, 3), dtype=np.uint8)
+    np.save(folder / "images.npy", images)
+    columns = {"row": range(len(splits)), "path": paths, "label": labels, "split": splits}
+    sniffed = {"hash": [f"{i:064x}" for i in range(len(splits))], "width": 8, "height": 8, "mode": "L", "format": "PNG", "bytes": 90}
+    manifest = pd.DataFrame(columns | sniffed)
+    manifest.to_csv(folder / "manifest.csv", index=False)
+    counts = {split: {c: int(n) for c, n in group["label"].value_counts().sort_index().items()} for split, group in manifest.groupby("split")}
+    dump(folder / "dataset.json", {
+        "name": data.name, "source": data.name, "classes": list(data.classes), "image_size": [data.size, data.size],
+        "resize": "stretch", "split": "by kpipe", "counts": counts,
+    })  # fmt: skip
+    dump(folder / "audit.json", {
+        "files": len(splits) + len(data.skipped), "images": len(splits), "ignored": 1,
+        "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
+        "formats": {"PNG": len(splits)}, "modes": {"L": len(splits)}, "sizes": {"min": [8, 8], "median": [8, 8], "max": [8, 8]},
+        "counts": counts, "duplicates": {"across_splits": 0, "within": 0, "pairs": []}, "imbalance": 1.0,
+    })  # fmt: skip
+    return folder
+
+
+def write_preprocess(folder: Path, run: Run) -> None:
+    """pixels.json, augment.json, checks.json, contact_sheet.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contract = CONTRACTS[run.scaling]
+    pixels = {"scaling": run.scaling, "backbone": run.model, "contract": contract, "weights_contract": CONTRACTS["model"]}
+    dump(folder / "pixels.json", pixels)
+    dump(folder / "augment.json", {"name": "none", "settings": {}, "validation": False, "seed": 0})
+    dump(folder / "checks.json", [])
+    noise = np.random.default_rng(1).integers(0, 256, (40, 160, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "contact_sheet.png")
+
+
+def write_build(folder: Path, run: Run) -> None:
+    """layers.json, pixels.json, and a stand-in for backbone.keras."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "backbone.keras").write_bytes(b"stand-in")
+    layer = {"name": "conv1_conv", "type": "Conv2D", "output_shape": [None, 4, 4, 64], "parameters": 9472, "trainable_parameters": 9472, "flops": 10**6}
+    parameters = PARAMETERS[run.model]
+    dump(folder / "layers.json", {"layers": [layer], "backbone_layers": ["conv1_conv"], "parameters": parameters, "flops": 10**8})
+    contract = CONTRACTS[run.scaling]
+    dump(folder / "pixels.json", {"applied": contract, "expected": None, "scaling": run.scaling, "weights": "random"})
+
+
+def write_train(folder: Path, run: Run, data: Data) -> None:
+    """history.csv, training.json, and a stand-in for model.keras."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.keras").write_bytes(b"stand-in")
+    epoch = np.arange(1, run.epochs + 1)
+    rise = 1 - np.exp(-0.7 * epoch)
+    history = pd.DataFrame({"epoch": epoch, "loss": 2.4 * (1 - rise) + 0.05, "accuracy": 0.98 * rise})
+    watched = run.accuracy * rise
+    if run.moving_accuracy is None:
+        history = history.assign(val_loss=2.4 * (1 - rise) + 0.15, val_accuracy=watched)
+    else:
+        moving = {"val_loss": 2.2 + 7 * (1 - rise), "val_accuracy": run.moving_accuracy * rise}
+        history = history.assign(**moving, val_loss_recalibrated=2.4 * (1 - rise) + 0.15, val_accuracy_recalibrated=watched)
+    history.assign(learning_rate=1e-3).to_csv(folder / "history.csv", index=False)
+    layers = {"resnet50": 53}.get(run.model, 0)
+    used = "recalibrate" if run.moving_accuracy is not None else "frozen"
+    dump(folder / "training.json", {
+        "classes": list(data.classes), "unfreeze": "all", "unfrozen_layers": [], "frozen_prefix": None,
+        "batchnorm": {"asked": "auto", "used": used, "layers": layers}, "loss": "categorical_crossentropy",
+        "epochs_run": run.epochs, "epoch_chosen": run.epochs, "trainable_parameters": PARAMETERS[run.model],
+        "parameters": PARAMETERS[run.model], "watched": "val_accuracy", "steps_per_epoch": 10, "batch_size": 32,
+        "optimizer": "adam", "seed": 0,
+    })  # fmt: skip
+
+
+def write_evaluate(folder: Path, run: Run, ingest: Path, data: Data) -> None:
+    """predictions.csv, metrics.json, findings.json; wrong answers fall on images that are hard for every branch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = pd.read_csv(ingest / "manifest.csv", dtype=str, keep_default_na=False)
+    shown = manifest[manifest["split"] != "train"][["row", "path", "split", "label"]].reset_index(drop=True)
+    rng = np.random.default_rng(zlib.crc32(repr(run.axes).encode()))
+    hardness = np.random.default_rng(5).random(len(shown)) + 0.15 * rng.random(len(shown))
+    wrong = hardness > np.quantile(hardness, run.accuracy)
+    truth = shown["label"].map(list(data.classes).index).to_numpy()
+    predicted = np.where(wrong, (truth + 1) % len(data.classes), truth)
+    probabilities = np.full((len(shown), len(data.classes)), 0.2 / max(len(data.classes) - 1, 1))
+    probabilities[np.arange(len(shown)), predicted] = 0.8
+    columns = {f"p_{name}": probabilities[:, i] for i, name in enumerate(data.classes)}
+    answers = {"predicted": [data.classes[i] for i in predicted], "correct": (~wrong).astype(int)}
+    shown.assign(**answers, **columns).to_csv(folder / "predictions.csv", index=False)
+    modes = {"inference": {"accuracy": run.accuracy, "loss": 0.1}, "batch_statistics": {"accuracy": run.accuracy, "loss": 0.1}}
+    metrics: dict[str, Any] = {"classes": list(data.classes), "train_modes": {"images": 256, **modes}}
+    metrics |= {"parameters": PARAMETERS[run.model], "trainable_parameters": PARAMETERS[run.model]}
+    for split in ("validation", "test"):
+        chosen = (shown["split"] == split).to_numpy()
+        metrics[split] = scores(truth[chosen], predicted[chosen], probabilities[chosen], list(data.classes))
+    dump(folder / "metrics.json", metrics)
+    dump(folder / "findings.json", list(run.findings))
+
+
+def scores(truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict[str, Any]:
+    """The metrics of one split, as evaluate writes them."""
+    order = list(range(len(classes)))
+    n, accuracy = len(truth), float(np.mean(truth == predicted))
+    z = 1.959964
+    centre = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
+    columns = precision_recall_fscore_support(truth, predicted, labels=order, zero_division=0)
+    names = ("precision", "recall", "f1", "support")
+    per_class = {name: {k: float(column[i]) for k, column in zip(names, columns, strict=True)} for i, name in enumerate(classes)}
+    return {
+        "images": n,
+        "accuracy": accuracy,
+        "accuracy_interval": [float(centre - half), float(centre + half)],
+        "macro_f1": float(np.mean(columns[2])),
+        "log_loss": float(log_loss(truth, probabilities, labels=order)),
+        "confusion": confusion_matrix(truth, predicted, labels=order).tolist(),
+        "per_class": per_class,
+        "majority_accuracy": float(np.bincount(truth, minlength=len(classes)).max() / n),
+    }
+
+
+def record(need: str, run: Run, data: Data) -> dict[str, Any]:
+    """How an artifact came to be, as the engine tells it."""
+    keras = {"backend": run.backend, "packages": {"keras": "3.15.1", run.backend: "2.21.0"}, "floatx": "float32",
+             "image_data_format": "channels_last", "device": "cpu"}  # fmt: skip
+    with_keras = need in ("build", "train", "evaluate")
+    params = {"ingest": {"source": data.name, "image_size": data.size, "seed": 7}, "preprocess": {"model": run.model, "scaling": run.scaling},
+              "build": {"model": run.model, "weights": "random"}, "train": {"epochs": run.epochs, **run.params}, "evaluate": {}}  # fmt: skip
+    identity = f"{need}-{run.model}-{run.backend if with_keras else ''}-{run.axes if need != 'ingest' else ''}"
+    digest = f"{zlib.crc32(identity.encode()):08x}" * 8
+    measures = {"train_seconds": run.seconds, "images_per_second": 230.4, "peak_memory_bytes": 1.4e9, "device": "cpu (AVX-512)"}
+    return {
+        "stage": f"stages.{need}",
+        "key": {"params": params[need], "python": "3.11", "packages": {"numpy": "2.4.6"}, "keras": keras if with_keras else None},
+        "key_digest": digest,
+        "output_digest": digest[::-1],
+        "created": "2026-01-02T03:04:05Z",
+        "host": {"machine": "x86_64", "cpu": "Example CPU", "cores": 2, "memory_bytes": 8 * 2**30, "gpu": []},
+        "seconds": run.seconds + 1,
+        "measures": measures if need == "train" else {},
+        "notices": list(run.notices) if need == "train" else [],
+        "git": "0123456789abcdef0123456789abcdef01234567",
+    }
+
+
+def dump(path: Path, value: Any) -> None:
+    """Write JSON."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
