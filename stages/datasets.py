@@ -1,0 +1,26 @@
+"""A data set on its way in: images and where they come from, before splits are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.manifest import Item
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a source holds. The pixels of an item, uint8 (H, W, 3), come from `pixels`, one picture at a time."""
+
+    name: str
+    source: str  # the name of the sample or of the folder
+    classes: Sequence[str]  # sorted
+    items: Sequence[Item]  # split "" where one is to be drawn
+    pixels: Callable[[Item], NDArray[np.uint8]]
+    given: Sequence[str] = ()  # splits that the source gives
+    skipped: Sequence[tuple[str, str]] = ()  # path, reason: bad images
+    others: Sequence[str] = ()  # paths of files that neither are nor claim to be images
+    ignored: int = 0  # hidden and system entries

@@ -1,0 +1,105 @@
+"""Decoded files, kept by content: a file is decoded once for a size and a resize policy, wherever it lies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kpipe.stage import Stage, StageError
+from stages.images import BadImage, NotAnImage, Resize, Unreadable, explained, prepare
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Decoded:
+    """What the memo's parts hold: facts[hash] of every file ever decoded, and the pixels of those that are images.
+
+    Facts are {"row", "width", "height", "mode", "format"} or {"reason", "image": whether it is a damaged image}.
+    """
+
+    def __init__(self, parts: Iterable[Path]) -> None:
+        self.facts: dict[str, dict[str, Any]] = {}
+        self._pixels: dict[str, NDArray[np.uint8]] = {}
+        for part in parts:
+            index = json.loads((part / "index.json").read_text())
+            self.facts.update(index)
+            self._pixels.update(dict.fromkeys(index, np.load(part / "images.npy", mmap_mode="r")))
+
+    def pixels(self, content: str) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB of the file with this hash."""
+        row: int = self.facts[content]["row"]
+        pixels: NDArray[np.uint8] = self._pixels[content][row]
+        return pixels
+
+
+def decode(stage: Stage, files: Mapping[str, Path], size: tuple[int, int], resize: Resize) -> Decoded:
+    """Decode what the memo does not hold yet; `files` maps content hashes to files.
+
+    Raises StageError where a file changed since it was hashed.
+    """
+    with stage.memo("decoded", size=list(size), resize=resize) as memo:
+        known = Decoded(memo.parts)
+        missing = {content: path for content, path in files.items() if content not in known.facts}
+        if missing:
+            with memo.new_part() as folder:
+                _decode_into(folder, stage, missing, size, resize)
+            known = Decoded(memo.parts)
+    return known
+
+
+def _decode_into(folder: Path, stage: Stage, files: Mapping[str, Path], size: tuple[int, int], resize: Resize) -> None:
+    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (len(files), *size, 3))
+
+    def one(numbered: tuple[int, tuple[str, Path]]) -> dict[str, Any] | None:
+        row, (content, path) = numbered
+        facts: dict[str, Any] | None
+        try:
+            picture = prepare(path, size, resize)
+            images[row] = picture.pixels
+            facts = {"row": row, "width": picture.width, "height": picture.height, "mode": picture.mode, "format": picture.format}
+        except Unreadable:
+            return None
+        except BadImage as e:
+            facts = {"reason": str(e), "image": not isinstance(e, NotAnImage)}
+        if content_hash(path) != content:
+            raise StageError(f"{path.name} changed while it was read", hint="run again when nothing writes to the folder")
+        return facts
+
+    facts = threaded(stage, one, list(enumerate(files.items())))
+    images.flush()
+    index = {content: found for content, found in zip(files, facts, strict=True) if found is not None}
+    (folder / "index.json").write_text(json.dumps(index, indent=0))
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits; Unreadable where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as e:
+        raise explained(e) from None
+
+
+def threaded(stage: Stage, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
+    """function(item) of all items, in order, on all cores; Pillow and hashlib release the GIL."""
+    results: list[Out] = []
+    step = max(len(items) // 100, 1)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        try:
+            for done, result in enumerate(pool.map(function, items), start=1):
+                results.append(result)
+                if done % step == 0:
+                    stage.progress(done, len(items))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return results

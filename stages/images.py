@@ -1,0 +1,171 @@
+"""One picture from its file to the pixels a network is given: the only code that decodes or resizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+Resize = Literal["stretch", "crop", "pad"]
+
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM")
+PIXEL_CAP = 89_478_485  # Pillow's own limit for decompression bombs: a quarter of a GiB at three bytes a pixel
+UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+ORIENTATION = 0x0112
+SIGNATURES = (  # what a file that is no readable image begins with, after white space -> what to call it
+    (b"<!doctype html", "an HTML page, not an image"),
+    (b"<html", "an HTML page, not an image"),
+    (b"<svg", "an SVG drawing, not pixels"),
+    (b"<?xml", "an XML document, not an image"),
+    (b"%pdf", "a PDF document, not an image"),
+    (b"pk\x03\x04", "a ZIP archive, not an image"),
+    (b"\xff\xd8", "a JPEG file with a damaged header"),
+    (b"\x89png", "a PNG file with a damaged header"),
+    (b"gif8", "a GIF file with a damaged header"),
+)
+
+
+class BadImage(Exception):
+    """A file that gives no picture; the message is the reason in a few words, without the file's name."""
+
+
+class NotAnImage(BadImage):
+    """A file whose content is no image at all."""
+
+
+class Unreadable(BadImage):
+    """A file the file system did not hand out: says nothing about its content."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A prepared picture and what its file held."""
+
+    pixels: NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
+    width: int  # of the file's picture, upright
+    height: int
+    mode: str  # Pillow's name: RGB, L, CMYK, ...
+    format: str  # Pillow's name: JPEG, PNG, ...
+
+
+def prepare(path: Path, size: tuple[int, int], resize: Resize) -> Picture:
+    """The picture in a file as a network is given it, at `size` = (height, width). The content decides, not the suffix.
+
+    Upright by its EXIF orientation, transparency over white, 16 bits scaled to 8, the first frame of an animation.
+    Raises BadImage with the reason: no image, damaged, truncated, or above PIXEL_CAP.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return _prepare(image, size, resize)
+    except BadImage:
+        raise
+    except UnidentifiedImageError:
+        raise unidentified(path) from None
+    except Image.DecompressionBombError:
+        raise BadImage(f"more pixels than the cap of {PIXEL_CAP:,}") from None
+    except MemoryError:  # of this machine now, not of the file
+        raise
+    except Exception as e:  # Pillow's decoders let SyntaxError, struct.error, IndexError and more out of damaged files
+        raise explained(e) from None
+
+
+def _prepare(image: Image.Image, size: tuple[int, int], resize: Resize) -> Picture:
+    width, height = image.size
+    if width * height > PIXEL_CAP:
+        raise BadImage(f"{width} x {height} pixels, more than the cap of {PIXEL_CAP:,}")
+    mode, kind = image.mode, image.format or ""
+    orientation = _orientation(image)
+    # A large JPEG is decoded at 1/2, 1/4 or 1/8 where twice the asked size remains (as Pillow's reducing_gap=2.0).
+    image.draft(None, (2 * max(size), 2 * max(size)))
+    image.load()
+    upright = to_rgb(image)
+    if orientation in UPRIGHT:
+        upright = upright.transpose(UPRIGHT[orientation])
+    if orientation >= 5:
+        width, height = height, width
+    return Picture(np.asarray(fit(upright, size, resize)), width, height, mode, kind)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF says nothing about the pixels
+        return 1
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode as RGB: 16 bits scaled to 8, transparency composited over white, inks and palettes resolved."""
+    if image.mode.startswith("I"):
+        return _eight_bits(image).convert("RGB")
+    if image.mode == "F":
+        raise BadImage("floating-point pixels, which have no agreed white; convert to 8 or 16 bits")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise BadImage("32-bit pixels, which have no agreed white; convert to 8 or 16 bits")
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def fit(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
+    """An RGB image at `size` = (height, width), bilinear with antialiasing as Pillow does it.
+
+    "stretch" ignores the aspect ratio (as keras.utils.load_img does), "crop" keeps the largest centred part of the asked
+    ratio, "pad" keeps the whole picture between black bars.
+    """
+    height, width = size
+    bilinear = Image.Resampling.BILINEAR
+    if resize == "stretch":
+        return image.resize((width, height), bilinear)
+    ratios = (width / image.width, height / image.height)
+    scale = max(ratios) if resize == "crop" else min(ratios)
+    if resize == "crop":
+        left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+        box = (max(left, 0.0), max(top, 0.0), min(image.width - left, image.width), min(image.height - top, image.height))
+        return image.resize((width, height), bilinear, box=box)
+    inner = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+    canvas = Image.new("RGB", (width, height))
+    canvas.paste(image.resize(inner, bilinear), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return canvas
+
+
+def unidentified(path: Path) -> BadImage:
+    """What to call a file in which Pillow found no image."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        return BadImage("empty file")
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
+        return BadImage("HEIC, which is not supported; convert it to JPEG")
+    words = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for signature, name in SIGNATURES:
+        if words.startswith(signature):
+            return BadImage(name) if "damaged" in name else NotAnImage(name)
+    return NotAnImage("not an image")
+
+
+def explained(error: Exception) -> BadImage:
+    """A decoder's error in a few words; a path in it would make the audit differ from machine to machine."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return Unreadable((error.strerror or "unreadable").lower())
+    text = str(error).lower()
+    if "truncated" in text or isinstance(error, EOFError):
+        return BadImage("truncated")
+    return BadImage(f"damaged ({text})" if text else "damaged")

@@ -1,0 +1,100 @@
+"""Images from a folder or a sample: one array, one manifest, an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+
+from kpipe.stage import Folder, Stage, StageError
+from stages import folders, json_files, manifest, samples, splits
+from stages.audit import audit, counts
+from stages.datasets import DataSet
+from stages.manifest import Item
+
+
+def run(
+    stage: Stage,
+    *,
+    source: Literal["sample:digits"] | Folder,
+    image_size: Annotated[int | list[int], "8 <= image_size <= 4096"] = 150,
+    validation: Annotated[float, "0 < validation < 1"] = 0.15,
+    test: Annotated[float, "0 < test < 1"] = 0.15,
+    seed: Annotated[int, "0 <= seed < 4294967296"] = 0,
+    resize: Literal["stretch", "crop", "pad"] = "stretch",
+    on_bad_image: Literal["skip", "error"] = "skip",
+) -> None:
+    """Give images.npy, manifest.csv, dataset.json and audit.json.
+
+    A folder holds one folder a class, or train/, validation/ (or val/, valid/) and test/ with one folder a class each. A
+    split that the folders do not give is drawn from the training images: `validation` and `test` are shares of each class.
+    """
+    size = height_and_width(image_size)
+    dataset = folders.read(stage, source, size, resize) if isinstance(source, Path) else samples.digits(size, resize)
+    _tell_skipped(stage, dataset, on_bad_image)
+    splits.check_classes(dataset.items, dataset.classes, dataset.given)
+    shares = {name: share for name, share in (("validation", validation), ("test", test)) if name not in dataset.given}
+    if sum(shares.values()) >= 1:
+        raise StageError(f"validation = {validation} and test = {test} leave nothing to train on", hint="keep their sum below 1")
+    items = manifest.numbered(splits.assign(dataset.items, shares, seed))
+    checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored)
+    if across := checked["duplicates"]["across_splits"]:
+        stage.notice(f"{across} images lie in more than one split as exact copies; see the audit")
+    checked["pixels"] = _write_images(stage, dataset, items, size)
+    manifest.write(stage.out / "manifest.csv", items)
+    json_files.write(stage.out / "audit.json", checked)
+    json_files.write(stage.out / "dataset.json", {
+        "name": dataset.name,
+        "source": dataset.source,
+        "classes": list(dataset.classes),
+        "image_size": list(size),
+        "resize": resize,
+        "split": split_by(dataset.given, shares),
+        "counts": counts(items),
+    })  # fmt: skip
+
+
+def height_and_width(image_size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) that image_size means: one number for a square, or [height, width]; StageError otherwise."""
+    sides = [image_size, image_size] if isinstance(image_size, int) else list(image_size)
+    if len(sides) != 2:
+        raise StageError(f"image_size = {sides} has {len(sides)} numbers", hint="give one number, or [height, width]")
+    return sides[0], sides[1]
+
+
+def split_by(given: Collection[str], shares: Collection[str]) -> str:
+    """Who chose the splits, in words."""
+    if not given:
+        return "by kpipe"
+    return "as found" if not shares else f"as found, {' and '.join(shares)} drawn from train by kpipe"
+
+
+def _tell_skipped(stage: Stage, dataset: DataSet, on_bad_image: str) -> None:
+    if not dataset.skipped:
+        return
+    bad = splits.listed([f"{path} ({reason})" for path, reason in dataset.skipped], most=3)
+    total = len(dataset.items) + len(dataset.skipped)
+    if on_bad_image == "error":
+        raise StageError(
+            f"{len(dataset.skipped)} of {total} images cannot be read: {bad}",
+            hint='mend or remove them, or set on_bad_image = "skip"',
+        )
+    stage.notice(f"{len(dataset.skipped)} of {total} images skipped: {bad}")
+
+
+def _write_images(stage: Stage, dataset: DataSet, items: Sequence[Item], size: tuple[int, int]) -> dict[str, list[float]]:
+    """Stream the pictures into images.npy; mean and standard deviation of the training images' channels, 0..255."""
+    images = np.lib.format.open_memmap(stage.out / "images.npy", "w+", np.uint8, (len(items), *size, 3))
+    sums, squares, pixels = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
+    for item in items:
+        picture = dataset.pixels(item)
+        images[item.row] = picture
+        if item.split == "train":
+            sums += picture.sum(axis=(0, 1), dtype=np.int64)
+            squares += np.square(picture, dtype=np.int64).sum(axis=(0, 1))
+            pixels += size[0] * size[1]
+    images.flush()
+    mean = sums / pixels
+    return {"mean": mean.round(4).tolist(), "std": np.sqrt(squares / pixels - mean**2).round(4).tolist()}

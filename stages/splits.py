@@ -1,0 +1,117 @@
+"""Which image trains, which validates, which tests: found in the folders, or drawn within each class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kpipe.stage import StageError
+from stages.manifest import SPLITS, Item
+
+FOLDER_NAMES = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set's folders are to be read."""
+
+    splits: Mapping[str, str]  # folder -> split; empty where the folders are the classes
+    classes: tuple[str, ...]  # sorted
+
+    def place(self, name: str) -> tuple[str, str] | None:
+        """Split ("" where none is given) and class of a file, or None where it lies outside the class folders."""
+        parts = name.split("/")
+        if not self.splits:
+            return ("", parts[0]) if len(parts) > 1 else None
+        return (self.splits[parts[0]], parts[1]) if len(parts) > 2 and parts[0] in self.splits else None
+
+
+def layout(folders: Sequence[str]) -> Layout:
+    """The layout that folder names (relative, with "/") tell: class/, or {train,validation|val|valid,test}/class/.
+
+    Folders are read as splits where there is train/ beside another split's folder, or train/ alone with folders in it.
+    StageError where they can be read neither way.
+    """
+    inner = {top: {f.split("/")[1] for f in folders if f.startswith(f"{top}/")} for top in folders if "/" not in top}
+    splits = {top: FOLDER_NAMES[top.lower()] for top in inner if top.lower() in FOLDER_NAMES}
+    if not inner:
+        raise StageError("no class folders in it", hint="put the images of each class into a folder of their own")
+    if len(splits) == len(inner) > 1 and "train" not in splits.values():
+        raise StageError(f"{listed(list(splits))} but no train folder", hint="add train/, with one folder a class")
+    train = next((top for top, split in splits.items() if split == "train"), None)
+    if train is None or (len(splits) == 1 and (len(inner) > 1 or not inner[train])):
+        return Layout({}, tuple(sorted(inner)))
+    _check_split_folders(train, splits, inner)
+    return Layout(splits, tuple(sorted(inner[train])))
+
+
+def _check_split_folders(train: str, splits: Mapping[str, str], inner: Mapping[str, set[str]]) -> None:
+    if others := [top for top in inner if top not in splits]:
+        raise StageError(f"{listed(others)} beside the split folders {listed(list(splits))}", hint="move it elsewhere")
+    for split in SPLITS:
+        twice = [top for top in splits if splits[top] == split]
+        if len(twice) > 1:
+            raise StageError(f"{listed(twice)} are both the {split} folder", hint="keep one of them")
+    for top, classes in inner.items():
+        if not classes:
+            raise StageError(f"{top}/ has no class folders", hint=f"put its images into {top}/CLASS/")
+        if differ := sorted(classes ^ inner[train]):
+            raise StageError(
+                f"{train}/ and {top}/ differ in their classes: {listed(differ)}", hint="every split needs every class"
+            )
+
+
+def check_classes(items: Sequence[Item], classes: Sequence[str], given: Sequence[str]) -> None:
+    """StageError unless there are two classes, none of them without images, also in each split that is `given`."""
+    if len(classes) < 2:
+        raise StageError(f"only one class ({listed(classes)})", hint="a classifier needs two: one folder a class")
+    counts = count(items)
+    for split in given or ("",):
+        if empty := [c for c in classes if not counts.get((split, c))]:
+            where = f" in {split}" if split else ""
+            raise StageError(f"no readable image of {listed(empty)}{where}", hint="add images, or remove the empty folder")
+
+
+def assign(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> list[Item]:
+    """Items of split "" spread over train and the splits in `shares`, in the same order; the others stay as they are.
+
+    Stratified: within each class every split gets its share, rounded, and at least one. Images are ranked by a hash of
+    seed and content, so that neither names nor order matter, an added image moves few others, and exact copies stay together.
+    StageError where a class has too few different images.
+    """
+    chosen: dict[tuple[str, str], str] = {}
+    for label in sorted({item.label for item in items}):
+        contents = sorted({item.hash for item in items if item.label == label and not item.split}, key=lambda h: rank(h, seed))
+        chosen |= {(label, h): split for h, split in zip(contents, _deal(label, len(contents), shares), strict=True)}
+    return [item if item.split else replace(item, split=chosen[item.label, item.hash]) for item in items]
+
+
+def rank(content: str, seed: int) -> str:
+    """A number (as text) that looks random and depends on nothing but seed and content."""
+    return hashlib.sha256(f"{seed}:{content}".encode()).hexdigest()
+
+
+def _deal(label: str, total: int, shares: Mapping[str, float]) -> list[str]:
+    """`total` split names: the shares first, the rest train."""
+    dealt = [split for split, share in shares.items() for _ in range(max(int(total * share + 0.5), 1))]
+    if total and len(dealt) >= total:
+        raise StageError(
+            f"class {label!r} has {total} different image{'s' * (total != 1)}, too few for {listed(['train', *shares])}",
+            hint="add images, or give smaller shares: " + ", ".join(f"{s} = {v}" for s, v in shares.items()),
+        )
+    return dealt + ["train"] * (total - len(dealt)) if total else []
+
+
+def count(items: Sequence[Item]) -> dict[tuple[str, str], int]:
+    """Number of images of each (split, class) that occurs."""
+    counts: dict[tuple[str, str], int] = {}
+    for item in items:
+        counts[item.split, item.label] = counts.get((item.split, item.label), 0) + 1
+    return counts
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names for a sentence, the first few of many."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
