@@ -1,0 +1,93 @@
+"""The command line. Only here an error becomes an exit code: 0 done, 1 a stage failed, 2 file or arguments wrong, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from kpipe import __version__, commands, console
+from kpipe.errors import ConfigError, KpipeError
+
+
+class Arguments(argparse.ArgumentParser):
+    """Wrong arguments are a ConfigError like any other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting."""
+        raise ConfigError(message, hint=f"{self.prog} --help")
+
+
+def parser() -> Arguments:
+    """All commands and their options."""
+    top = Arguments(prog="kpipe", description="Fine-tune and compare Keras image classifiers, declared in one TOML file.")
+    top.add_argument("--version", action="version", version=f"kpipe {__version__}")
+    verbs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = command(verbs, "run", "bring the pipeline up to date", commands.run)
+    run.add_argument("--jobs", type=positive, default=1, metavar="N", help="stages that run at the same time (default 1)")
+    run.add_argument("--executor", default="local", help="where stages run (default local)")
+    run.add_argument("--keep-going", action="store_true", help="go on with other branches when a stage fails")
+    run.add_argument("--debug", metavar="STAGE", help="run this stage in this process, so that breakpoint() works")
+
+    command(verbs, "plan", "what would run, and why", commands.plan)
+    explain = command(verbs, "explain", "how a stage's key differs from that of its last run", commands.explain, stage=True)
+    explain.set_defaults(until=None)
+    draw = command(verbs, "dag", "draw the DAG", commands.show_dag)
+    draw.add_argument("--format", choices=["tree", "mermaid", "dot"], default="tree")
+    command(verbs, "logs", "what a stage printed when it last ran", commands.logs, stage=True)
+    return top
+
+
+def command(verbs: "argparse._SubParsersAction[Arguments]", name: str, what: str, function: object, stage: bool = False) -> Arguments:
+    """A command with the options that all of them share."""
+    found = verbs.add_parser(name, help=what, description=what)
+    if stage:
+        found.add_argument("stage", metavar="STAGE", help="a stage, or one instance: train[resnet50]")
+    found.add_argument("file", nargs="?", default="pipeline.toml", metavar="FILE", help="default: pipeline.toml")
+    found.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="stages.train.params.epochs=3")
+    found.add_argument("--until", metavar="STAGE", help="this stage and what it needs")
+    found.add_argument("--force", action="append", default=[], metavar="STAGE", help="run it even where it is cached")
+    found.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    found.set_defaults(function=function)
+    return found
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+    return int(text)
+
+
+def invoke(argv: Sequence[str]) -> int:
+    """Run a command line; its exit code."""
+    try:
+        args = parser().parse_args(argv)
+        return int(args.function(args))
+    except KpipeError as e:
+        console.error(e)
+        return e.exit_code
+    except KeyboardInterrupt:
+        console.say("interrupted: workers stopped; what was committed stays")
+        return 130
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A scheduler's SIGTERM ends a run as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """Entry point."""
+    signal.signal(signal.SIGTERM, interrupt)
+    code = invoke(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -1,0 +1,65 @@
+"""From a finished folder to a published record: nothing is committed that does not belong to its key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kpipe.closure import Project
+from kpipe.errors import ConfigError, StageFailed
+from kpipe.explain import changes
+from kpipe.host import describe_host, git_commit
+from kpipe.outcome import Running
+from kpipe.plan import Planner
+from kpipe.store import now
+
+HINT = "nothing was committed; run again when no one edits"
+
+
+def commit(planner: Planner, running: Running, loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """Check that the key still holds, move the output in, publish the record; StageFailed where it does not hold."""
+    instance = running.instance
+    check_unchanged(planner, running, loaded)
+    output = planner.store.add_object(Path(running.task.out))
+    record = {
+        "stage": instance.stage.run,
+        "instance": instance.id,
+        "key": running.key.as_json(),
+        "key_digest": running.key.digest,
+        "output_digest": output,
+        "created": now(),
+        "host": describe_host(),
+        "seconds": round(time.monotonic() - running.since, 3),
+        "measures": running.measures,
+        "notices": running.notices,
+        "git": git_commit(planner.dag.spec.root),
+    }
+    planner.store.publish(running.key.digest, record)
+    return record
+
+
+def check_unchanged(planner: Planner, running: Running, loaded: Mapping[str, Any]) -> None:
+    """StageFailed where code, files or inputs are no longer what the key says, or other code than that was imported."""
+    instance = running.instance
+    project = Project(planner.dag.spec.root, planner.store.sources)
+    try:
+        closure = project.closure(instance.stage.run, instance.parameters.modules.values())
+        files = instance.parameters.digests(planner.store.files)
+    except (ConfigError, OSError) as e:
+        raise StageFailed(instance.id, f"its code or inputs changed while it ran: {e}", hint=HINT) from None
+    before = running.key.as_json()
+    found = [str(c) for c in changes(before, before | {"code": closure.code, "files": files})]
+    found += [f"{file} (imported text)" for file, code in loaded.items() if file in running.key.code and code != running.key.code[file]]
+    found += [f"input {need}" for need, digest in input_digests(before) if planner.store.fault(digest)]
+    if found:
+        raise StageFailed(instance.id, f"changed while it ran: {', '.join(found)}", hint=HINT)
+
+
+def input_digests(key: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every artifact that a key's stage reads."""
+    found = list(key["inputs"].items())
+    for branch in key["branches"]:
+        found += branch["inputs"].items()
+    return found

@@ -1,0 +1,60 @@
+"""From an instance that has to run to the task an executor is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kpipe.dag import Instance
+from kpipe.identity import gpus
+from kpipe.key import Key
+from kpipe.outcome import Outcome
+from kpipe.plan import Planner
+from kpipe.task import Task
+
+
+def make_task(planner: Planner, instance: Instance, key: Key, outcomes: Mapping[str, Outcome], run_id: str) -> Task:
+    """Everything the worker needs: folders, parameters, and how the inputs came to be."""
+    store, parameters = planner.store, instance.parameters
+
+    def folders(inputs: Mapping[str, str]) -> dict[str, str]:
+        return {need: str(store.object(outcomes[id_].output)) for need, id_ in inputs.items() if outcomes[id_].output}
+
+    def records(inputs: Mapping[str, str]) -> dict[str, Any]:
+        return {need: outcomes[id_].record for need, id_ in inputs.items() if outcomes[id_].record}
+
+    return Task(
+        id=instance.id,
+        module=instance.stage.run,
+        root=str(planner.dag.spec.root.resolve()),
+        out=str(store.draft()),
+        scratch=str(store.scratch(key.digest)),
+        store=str(store.root),
+        log=str(store.log(run_id, instance.id)),
+        params=parameters.values,
+        paths={name: str(path.absolute()) for name, path in parameters.paths.items()},
+        modules=parameters.modules,
+        inputs=folders(instance.inputs),
+        records=records(instance.inputs),
+        branches=tuple({"axes": dict(axes), "inputs": folders(i), "records": records(i)} for axes, i in instance.branches),
+        backend=instance.backend,
+        gpus=assigned_gpus(instance, key),
+    )
+
+
+def assigned_gpus(instance: Instance, key: Key) -> tuple[str, ...]:
+    """Ids of the GPUs a task gets: as many as it asks for, one where the backend sees any, none on a CPU."""
+    if not key.keras or key.keras["device"] != "gpu":
+        return ()
+    return tuple(gpus()[: max(1, instance.stage.resources.get("gpus", 0))])
+
+
+def missing_gpus(instance: Instance, task: Task) -> str | None:
+    """What to say where a stage asked for more GPUs than it gets."""
+    asked = instance.stage.resources.get("gpus", 0)
+    if asked <= len(task.gpus) or not instance.backend:
+        return None
+    wanted = f"{instance.stage.name} asks for {asked} GPU{'s' * (asked > 1)}"
+    if not task.gpus:
+        return f"{wanted}; there is none here that {instance.backend} can use: it runs on the CPU"
+    return f"{wanted}; this machine has {len(task.gpus)}"

@@ -1,0 +1,152 @@
+"""Runs tasks in warm child processes of this machine: one a slot and backend. The only module that spawns."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import IO, Any
+
+from kpipe.task import Event, Task
+
+GRACE_S = 5.0  # between asking a worker to stop and killing it
+
+
+class Worker:
+    """A child process, the environment it was started for, and the task it has."""
+
+    def __init__(self, kind: tuple[Any, ...], environment: Mapping[str, str]) -> None:
+        self.kind = kind
+        self.task: Task | None = None
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-u", "-m", "kpipe.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=dict(environment),
+            start_new_session=True,  # Ctrl-C reaches kpipe alone, which then stops its workers in order
+        )
+        self.lines: IO[bytes] = self.process.stdout  # type: ignore[assignment]
+        self._rest = b""
+        os.set_blocking(self.lines.fileno(), False)
+
+    def give(self, task: Task) -> None:
+        """Hand over a task."""
+        self.task = task
+        stdin: IO[bytes] = self.process.stdin  # type: ignore[assignment]
+        stdin.write(json.dumps(task.as_json()).encode() + b"\n")
+        stdin.flush()
+
+    def read(self) -> tuple[list[dict[str, Any]], bool]:
+        """Whole lines that arrived, and whether the process closed its end."""
+        chunk = os.read(self.lines.fileno(), 1 << 20)
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        return [json.loads(line) for line in whole if line], not chunk
+
+    def stop(self) -> None:
+        """End the process and everything it started."""
+        for sign, patience in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, None)):
+            try:
+                os.killpg(self.process.pid, sign)
+            except ProcessLookupError:
+                pass
+            try:
+                self.process.wait(patience)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+
+class LocalExecutor:
+    """Keeps a worker for the next task of its kind; one whose stage failed is thrown away."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._workers: list[Worker] = []
+        self._selector = selectors.DefaultSelector()
+
+    def submit(self, task: Task) -> None:
+        """Start a task in an idle worker of its kind, or in a new one."""
+        kind = (task.backend, task.gpus)
+        worker = next((w for w in self._workers if w.task is None and w.kind == kind), None)
+        if worker is None:
+            worker = Worker(kind, environment(task, self.slots))
+            self._workers.append(worker)
+            self._selector.register(worker.lines, selectors.EVENT_READ, worker)
+        worker.give(task)
+
+    def wait(self) -> list[Event]:
+        """Block until a worker says something or ends."""
+        events: list[Event] = []
+        while not events:
+            for ready, _ in self._selector.select():
+                events += self._drain(ready.data)
+        return events
+
+    def _drain(self, worker: Worker) -> list[Event]:
+        lines, closed = worker.read()
+        events = []
+        for line in lines:
+            task = worker.task
+            if task is None:
+                continue
+            kind = line.pop("event")
+            events.append(Event(task.id, kind, line))
+            if kind == "done":
+                worker.task = None
+            elif kind == "failed":
+                self._drop(worker)
+                return events
+        if closed:
+            task = worker.task
+            self._drop(worker)
+            if task:
+                events.append(Event(task.id, "failed", died(worker.process.returncode)))
+        return events
+
+    def _drop(self, worker: Worker) -> None:
+        self._selector.unregister(worker.lines)
+        self._workers.remove(worker)
+        worker.task = None
+        worker.stop()
+
+    def cancel(self) -> None:
+        """Stop all workers."""
+        for worker in list(self._workers):
+            self._drop(worker)
+
+
+def died(code: int | None) -> dict[str, Any]:
+    """What to say of a worker process that ended without a word."""
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = "the kernel kills a process that takes too much memory: a smaller batch_size or image_size" if name == "SIGKILL" else None
+        return {"message": f"its process was ended by {name}", "hint": hint}
+    return {"message": f"its process ended with exit code {code}", "hint": None}
+
+
+def environment(task: Task, slots: int) -> dict[str, str]:
+    """The environment a worker of this kind starts with: what backends read must be there before they are imported."""
+    found = dict(os.environ)
+    found.pop("KERAS_BACKEND", None)
+    if task.backend:
+        found["KERAS_BACKEND"] = task.backend
+        found["CUDA_VISIBLE_DEVICES"] = ",".join(task.gpus)
+        found.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        found["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+        found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+        if not task.gpus:
+            found.setdefault("JAX_PLATFORMS", "cpu")
+    if slots > 1:
+        threads = str(max(1, (os.cpu_count() or 1) // slots))
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            found.setdefault(name, threads)
+    found["PYTHONHASHSEED"] = "0"
+    return found

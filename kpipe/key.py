@@ -1,0 +1,36 @@
+"""The whole cache key of a stage instance, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kpipe.digest import digest_value
+
+SCHEMA = 1  # raised when the engine or the door changes what a stage may see
+
+
+@dataclass(frozen=True)
+class Key:
+    """Everything that decides what an artifact contains. Equal keys, equal artifacts."""
+
+    stage: str  # dotted path of the module
+    params: Mapping[str, Any]  # every parameter, defaults filled in
+    files: Mapping[str, str]  # File, Folder and pretrained parameters -> digest of their content
+    inputs: Mapping[str, str]  # need -> digest of its artifact
+    branches: tuple[Mapping[str, Any], ...]  # gathered: {"axes": ..., "inputs": ...} of every branch
+    code: Mapping[str, Any]  # file of the closure -> {definition: digest}, or a resource's digest
+    python: str
+    packages: Mapping[str, str]  # distributions that the closure imports -> version
+    keras: Mapping[str, Any] | None  # backend, its versions, float and data format, kind of device
+    schema: int = field(default=SCHEMA)
+
+    def as_json(self) -> dict[str, Any]:
+        """The key as plain data; `digest` is taken of exactly this."""
+        return {**asdict(self), "branches": list(self.branches)}
+
+    @property
+    def digest(self) -> str:
+        """The key's name in the store."""
+        return digest_value(self.as_json())

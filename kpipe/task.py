@@ -1,0 +1,54 @@
+"""What an executor is asked to do, and what it answers: plain data, so that it can cross to another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call of a stage's run()."""
+
+    id: str  # instance id
+    module: str
+    root: str  # the project's folder, first on sys.path
+    out: str
+    scratch: str
+    store: str
+    log: str
+    params: Mapping[str, Any]
+    paths: Mapping[str, str] = field(default_factory=dict)  # parameters that arrive as Path
+    modules: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    records: Mapping[str, Any] = field(default_factory=dict)
+    branches: tuple[Mapping[str, Any], ...] = ()  # {"axes", "inputs", "records"}
+    backend: str | None = None
+    gpus: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The task as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a task: progress, notice, measure, done, failed."""
+
+    task: str
+    kind: str
+    data: Mapping[str, Any]
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere."""
+
+    def submit(self, task: Task) -> None:
+        """Start a task; returns at once."""
+
+    def wait(self) -> list[Event]:
+        """Block until something happened to a submitted task."""
+
+    def cancel(self) -> None:
+        """Stop everything that runs, and let go of all workers."""

@@ -1,0 +1,158 @@
+"""The child process that runs stages: tasks in on stdin, events out as JSON lines, a stage's own output to its log."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import queue
+import random
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from importlib.machinery import FileFinder, SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class ProjectLoader(SourceFileLoader):
+    """Imports project modules from their text alone, never from a .pyc (which is trusted by seconds), and remembers it."""
+
+    loaded: dict[str, bytes] = {}  # noqa: RUF012 - one per process
+
+    def get_code(self, fullname: str) -> Any:
+        """Compile the source as it is now."""
+        path = self.get_filename(fullname)
+        source = Path(path).read_bytes()
+        self.loaded[path] = source
+        return self.source_to_code(source, path)
+
+
+def import_from(root: str) -> None:
+    """Put the project first on sys.path, its modules imported through ProjectLoader."""
+
+    def finder(path: str) -> FileFinder:
+        if not Path(path).resolve().is_relative_to(Path(root).resolve()) or "site-packages" in path:
+            raise ImportError
+        return FileFinder(path, (ProjectLoader, [".py"]))
+
+    if root not in sys.path:
+        sys.path_hooks.insert(0, finder)
+        sys.path_importer_cache.clear()
+        sys.path.insert(0, root)
+
+
+def loaded_definitions(root: str) -> dict[str, dict[str, str]]:
+    """What the project modules that were really imported mean: file -> {definition: digest}."""
+    import ast
+
+    from kpipe.source import definitions
+
+    found = {}
+    for path, source in ProjectLoader.loaded.items():
+        found[Path(path).relative_to(root).as_posix()] = definitions(ast.parse(source))
+    return found
+
+
+def run_task(task: Mapping[str, Any], emit: Emit) -> None:
+    """Call a stage's run() and emit how it ended: done or failed."""
+    from kpipe.stage import Stage, StageError
+
+    try:
+        import_from(task["root"])
+        stage = Stage(**stage_arguments(task), emit=emit)
+        forget_keras()
+        from importlib import import_module
+
+        module = import_module(task["module"])
+        params = dict(task["params"]) | {name: Path(path) for name, path in task["paths"].items()}
+        module.run(stage, **params)
+    except StageError as e:
+        emit({"event": "failed", "message": e.message, "hint": e.hint})
+    except Exception as e:
+        emit({"event": "failed", "message": f"{type(e).__name__}: {e}", "trace": stage_traceback(e, task["root"])})
+    else:
+        emit({"event": "done", "loaded": loaded_definitions(task["root"])})
+
+
+def stage_arguments(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of Stage from a task's plain data."""
+    from kpipe.stage import Branch
+
+    def folders(paths: Mapping[str, str]) -> dict[str, Path]:
+        return {name: Path(path) for name, path in paths.items()}
+
+    return {
+        "out": Path(task["out"]),
+        "scratch": Path(task["scratch"]),
+        "store": Path(task["store"]),
+        "inputs": folders(task["inputs"]),
+        "records": task["records"],
+        "modules": task["modules"],
+        "branches": [Branch(b["axes"], folders(b["inputs"]), b["records"]) for b in task["branches"]],
+    }
+
+
+def forget_keras() -> None:
+    """Leave nothing of an earlier stage in this process that could change the next one's bytes."""
+    random.seed(0)
+    numpy, keras = sys.modules.get("numpy"), sys.modules.get("keras")
+    if numpy is not None:
+        numpy.random.seed(0)
+    if keras is not None:
+        keras.utils.clear_session(free_memory=True)
+        keras.config.set_dtype_policy("float32")
+        keras.utils.set_random_seed(0)
+
+
+def stage_traceback(error: Exception, root: str) -> str:
+    """The traceback from the stage's own first frame on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    first = next((i for i, f in enumerate(frames) if f.filename.startswith(root + os.sep) and f.filename != __file__), 0)
+    lines = traceback.format_list(frames[first:]) + traceback.format_exception_only(error)
+    return "Traceback (most recent call last):\n" + "".join(lines)
+
+
+def main() -> None:
+    """Serve tasks until stdin closes; a parent that is gone ends this process in whatever it does."""
+    channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    lock = threading.Lock()
+    tasks: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=read_tasks, args=(tasks,), daemon=True).start()
+
+    def emit(event: dict[str, Any]) -> None:
+        with lock:
+            channel.write(json.dumps(event, default=float) + "\n")
+
+    while True:
+        task = tasks.get()
+        redirect(task["log"])
+        run_task(task, emit)
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def read_tasks(tasks: queue.Queue[dict[str, Any]]) -> None:
+    """Put every line of stdin into the queue; leave when the parent does."""
+    with io.TextIOWrapper(os.fdopen(os.dup(0), "rb"), encoding="utf-8") as lines:
+        for line in lines:
+            tasks.put(json.loads(line))
+    os._exit(0)
+
+
+def redirect(log: str) -> None:
+    """Send everything the process prints, native code's output too, to a task's log."""
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+
+if __name__ == "__main__":
+    main()
