@@ -41,7 +41,7 @@ def intervals(results: list[Result], palette: Palette) -> str:
             color = palette.color(result.model)
             axes.plot(test["accuracy_interval"], [place, place], color=color, linewidth=2.2, solid_capstyle="round")
             axes.plot(test["accuracy"], place, palette.marker(result.model), color=color, markersize=6)
-            axes.plot(test["majority_accuracy"], place, "|", color=MUTED[0], markersize=9, markeredgewidth=1.4)
+            axes.plot(test["majority_accuracy"], place, "|", color=MUTED[0], markersize=7, markeredgewidth=1.2)
             axes.annotate(
                 f"{result.number}  {printable(result.label)}", (0, place), xytext=(0, 5), textcoords="offset points",
                 xycoords=("axes fraction", "data"), va="bottom", color=INK[0],
@@ -57,17 +57,18 @@ def learning_curves(result: Result, palette: Palette, loss_limit: float | None =
 
     `loss_limit` ends the loss axis (a diverged epoch must not flatten the rest); the same for all branches of a report.
     """
-    with figure(f"curves-{result.slug}", 3.5, 3.9) as drawing:
+    recalibrated = "val_accuracy_recalibrated" in result.history
+    with figure(f"curves-{result.slug}", 3.5, 3.7 + 0.15 * recalibrated) as drawing:
         top, bottom = drawing.subplots(2, 1, sharex=True)
         for axes, measure in ((top, "accuracy"), (bottom, "loss")):
             _curves(axes, result, palette, measure)
             axes.set_ylabel(measure)
-        top.set_ylim(-0.02, 1.02)
+        top.set(ylim=(-0.02, 1.02), yticks=(0, 0.25, 0.5, 0.75, 1))
         bottom.set_ylim(0, loss_limit)
         bottom.set_xlabel("epoch")
         bottom.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         handles, labels = top.get_legend_handles_labels()
-        drawing.legend(handles, labels, loc="outside upper left", ncols=1)
+        drawing.legend(handles, labels, loc="outside lower left")
         return render(drawing)
 
 
@@ -81,7 +82,7 @@ def _curves(axes: Axes, result: Result, palette: Palette, measure: str) -> None:
         MOVING: {"color": color, "linestyle": (0, (1, 1.2)), "linewidth": 1.3},
     }
     for column, name in columns.items():
-        look = {"color": color} | looks.get(name, {})
+        look: dict[str, Any] = {"color": color} | looks.get(name, {})
         axes.plot(result.history["epoch"], result.history[column], label=name, **look)
     _mark_chosen_epoch(axes, result, list(columns)[-1], palette)
 
@@ -92,7 +93,7 @@ def _mark_chosen_epoch(axes: Axes, result: Result, watched: str, palette: Palett
     if chosen is None or row.empty:
         return
     axes.axvline(chosen, color=MUTED[0], linewidth=0.8)
-    look = {"color": palette.color(result.model), "markersize": 6, "linestyle": "none"}
+    look: dict[str, Any] = {"color": palette.color(result.model), "markersize": 6, "linestyle": "none"}
     axes.plot(chosen, row[watched].iloc[0], palette.marker(result.model), label=f"epoch {chosen}, chosen", **look)
 
 
@@ -134,16 +135,17 @@ def costs(results: list[Result], palette: Palette) -> str:
         for result, seconds in timed:
             look: dict[str, Any] = {"color": palette.color(result.model), "markersize": 6}
             accuracy = result.metrics["test"]["accuracy"]
+            axes.plot([seconds, seconds], result.metrics["test"]["accuracy_interval"], color=look["color"], linewidth=1.2)
             axes.plot(seconds, accuracy, palette.marker(result.model), linestyle="none", **look)
-            axes.annotate(str(result.number), (seconds, accuracy), xytext=(5, 3), textcoords="offset points")
-        axes.set(xlabel="training time, seconds", ylabel="test accuracy", ylim=(-0.02, 1.02))
-        axes.set_xlim(left=0)
+            axes.annotate(str(result.number), (seconds, accuracy), xytext=(6, 4), textcoords="offset points")
+        axes.set(xlabel="training time, seconds", ylabel="test accuracy with 95% interval")
         axes.margins(x=0.1)
+        axes.set_xlim(left=0)
         return render(drawing)
 
 
 def loss_limit(results: list[Result]) -> float:
-    """Where the loss axes end: above every loss but the wildest tenth, at least twice the loss of the chosen epochs."""
-    losses = pd.concat([result.history.filter(regex="^(val_)?loss").stack() for result in results])
+    """Where the loss axes end: above every loss but the wildest tenth."""
+    losses = np.concatenate([result.history.filter(regex="^(val_)?loss").to_numpy(float).ravel() for result in results])
     losses = losses[np.isfinite(losses)]
-    return 1.0 if losses.empty else float(losses.quantile(0.9) * 1.15) or 1.0
+    return float(np.quantile(losses, 0.9) * 1.15) or 1.0 if losses.size else 1.0

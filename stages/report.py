@@ -16,7 +16,7 @@ from stages.palette import Palette
 from stages.results import Result
 from stages.wording import printable
 
-FILTERS = ("count", "difference", "evidence", "fixed", "memory", "p_value", "places", "plural", "seconds")
+FILTERS = ("count", "decimals", "evidence", "fixed", "memory", "p_value", "plural", "seconds")
 
 
 def run(stage: Stage) -> None:
@@ -56,6 +56,9 @@ def environment() -> Environment:
     page.filters.update(
         {name: getattr(wording, name) for name in FILTERS},
         accuracy=summary.accuracy,
+        score=summary.score,
+        interval=summary.interval,
+        gap=summary.gap,
     )
     return page
 
@@ -74,7 +77,7 @@ def content(complete: list[Result]) -> dict[str, Any]:
         "verdict": judged,
         "headline": summary.headline(judged),
         "sentences": summary.sentences(judged),
-        "stories": [summary.batchnorm_story(one) for one in told if summary.worth_telling(one)],
+        "stories": summary.batchnorm_stories(told, judged),
         "reestimations": told,
         "findings": tables.findings(complete),
         "comparisons": {pair.second.number: pair for pair in verdict.against(judged.chosen, complete)},
@@ -108,7 +111,7 @@ def draw(complete: list[Result], folder: Path) -> dict[str, Markup]:
         drawn[f"confusion-{result.slug}"] = figures.confusion(result, colors)
     for name, text in drawn.items():
         (folder / f"{name}.svg").write_text(svg.on_paper(text), encoding="utf-8", newline="\n")
-    return {name: Markup(svg.inline(text, name)) for name, text in drawn.items()}  # noqa: S704
+    return {name: Markup(svg.inline(text, name)) for name, text in drawn.items()}
 
 
 def absent(complete: list[Result], stage: Stage) -> list[str]:
@@ -132,8 +135,8 @@ def contact_sheets(complete: list[Result]) -> list[tuple[Result, list[int], str]
         file = result.folder("preprocess") / "contact_sheet.png"
         if file.is_file():
             content = file.read_bytes()
-            entry = (result, [], data_uri("image/png", content))
-            sheets.setdefault(hashlib.sha256(content).hexdigest(), entry)[1].append(result.number)
+            digest = hashlib.sha256(content).hexdigest()
+            sheets.setdefault(digest, (result, [], data_uri("image/png", content)))[1].append(result.number)
     return list(sheets.values())
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from kpipe.stage import Branch
+from stages import json_files
 
 NEEDS = ("ingest", "preprocess", "build", "train", "evaluate")
 NAMES = {"resnet50": "ResNet50", "vgg16": "VGG16"}
@@ -29,7 +30,7 @@ class Result:
     branch: Branch
 
     @property
-    def axes(self) -> dict[str, str | int | float | bool]:
+    def axes(self) -> Mapping[str, Any]:
         return self.branch.axes
 
     @property
@@ -50,7 +51,8 @@ class Result:
     @property
     def name(self) -> str:
         """The branch in words: the model, and in brackets the axes that do not name it."""
-        rest = [str(value) for value in self.axes.values() if str(value) != self.backbone]
+        others = {axis: value for axis, value in self.axes.items() if value != self.backbone}
+        rest = [value if isinstance(value, str) else f"{axis} {value}" for axis, value in others.items()]
         return f"{self.model} ({', '.join(rest)})" if rest else self.model
 
     @property
@@ -67,7 +69,7 @@ class Result:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        return self.read("evaluate", "metrics.json")
+        return dict(self.read("evaluate", "metrics.json"))
 
     @cached_property
     def findings(self) -> list[dict[str, Any]]:
@@ -79,15 +81,15 @@ class Result:
 
     @cached_property
     def training(self) -> dict[str, Any]:
-        return self.read("train", "training.json")
+        return dict(self.read("train", "training.json"))
 
     @cached_property
     def pixels(self) -> dict[str, Any]:
-        return self.read("preprocess", "pixels.json")
+        return dict(self.read("preprocess", "pixels.json"))
 
     @cached_property
     def dataset(self) -> dict[str, Any]:
-        return self.read("ingest", "dataset.json")
+        return dict(self.read("ingest", "dataset.json"))
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -104,7 +106,7 @@ class Result:
 
     def read(self, stage: str, file: str) -> Any:
         """The parsed JSON file of one of the branch's artifacts."""
-        return json.loads((self.folder(stage) / file).read_text(encoding="utf-8"))
+        return json_files.read(self.folder(stage) / file)
 
     def folder(self, stage: str) -> Path:
         return self.branch.inputs[stage]
@@ -121,12 +123,12 @@ class Result:
         return (self.record(stage).get("measures") or {}).get(name)
 
 
-def read_results(branches: list[Branch]) -> tuple[list[Result], list[str]]:
-    """The complete branches in their order, and a sentence about each branch that is not complete."""
+def read_results(branches: Sequence[Branch], needs: Sequence[str] = NEEDS) -> tuple[list[Result], list[str]]:
+    """The branches that have all `needs`, in their order, and a sentence about each that has not."""
     results: list[Result] = []
     incomplete: list[str] = []
     for branch in branches:
-        absent = [need for need in NEEDS if need not in branch.inputs]
+        absent = [need for need in needs if need not in branch.inputs]
         if absent:
             incomplete.append(f"{branch.label}: nothing from {', '.join(absent)}")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stages.results import Result
 from stages.tables import Reestimation
 from stages.verdict import Comparison, Verdict, beats_majority
-from stages.wording import count, decimals, difference, estimate, fixed, listing, p_value, plural
+from stages.wording import count, decimals, difference, fixed, listing, p_value, plural, span
 
 WORTH_TELLING = 0.05
 
@@ -29,33 +29,42 @@ def headline(verdict: Verdict) -> str:
         case "apart":
             return f"{chosen.name} is best on validation; the branches share no test images to be compared on."
         case _:
-            return f"{chosen.name} classifies {accuracy(chosen, 'test')} of the test images rightly."
+            return f"{chosen.name} reaches a test accuracy of {accuracy(chosen, 'test')}."
 
 
 def sentences(verdict: Verdict) -> list[str]:
-    """What the verdict rests on: the choice, the test, the paired comparison, the baseline."""
+    """What the verdict rests on: the choice, the test, the paired comparisons, the baseline."""
     chosen = verdict.chosen
-    validation, test = chosen.metrics["validation"], chosen.metrics["test"]
-    told = [
-        f"Chosen on validation: {chosen.name} names {accuracy(chosen, 'validation')} of {plural(validation['images'], 'image')} rightly"
-        + "".join(f", {rival.second.name} {accuracy(rival.second, 'validation')}" for rival in verdict.rivals)
-        + ".",
-        f"Told on test: {chosen.name} reaches an accuracy of {accuracy(chosen, 'test')} on {plural(test['images'], 'image')} "
-        "that had no part in any choice.",
+    contenders = [chosen, *(rival.second for rival in verdict.rivals)]
+    validation, test = (
+        "; ".join(f"{result.name} {accuracy(result, split)}" for result in contenders) for split in ("validation", "test")
+    )
+    return [
+        f"Chosen on {plural(chosen.metrics['validation']['images'], 'validation image')}: {validation}.",
+        f"Told on {plural(chosen.metrics['test']['images'], 'test image')} that had no part in any choice: {test}.",
+        *(comparison(rival, len(verdict.rivals)) for rival in verdict.rivals),
+        *baseline(contenders),
     ]
-    told += [comparison(rival, len(verdict.rivals)) for rival in verdict.rivals]
-    return [*told, *baseline([chosen, *(rival.second for rival in verdict.rivals)])]
 
 
 def comparison(rival: Comparison, pairs: int = 1) -> str:
     """One paired comparison, with its interval and what McNemar's test says."""
     corrected = f", corrected for {pairs} comparisons" if pairs > 1 else ""
-    meaning = "a difference" if rival.shown else "no difference this test set can show"
+    meaning = "a difference" if rival.shown else "no difference that this test set can show"
     return (
-        f"Against {rival.second.name} ({accuracy(rival.second, 'test')} on the same {plural(rival.images, 'image')}): "
-        f"{difference(rival.difference, *rival.interval)}. {count(rival.only_first)} only {rival.first.name} got right, "
-        f"{count(rival.only_second)} only {rival.second.name}: {meaning} (exact McNemar, {p_value(rival.p)}{corrected})."
+        f"On the same {plural(rival.images, 'test image')} {rival.first.name} alone was right on {count(rival.only_first)} and "
+        f"{rival.second.name} alone on {count(rival.only_second)}: "
+        f"{gap(rival)} in accuracy, {meaning} "
+        f"(exact McNemar, {p_value(rival.p)}{corrected})."
     )
+
+
+def gap(rival: Comparison) -> str:
+    """`+0.013 (-0.010 to +0.036)`: the difference of two accuracies with its 95% interval.
+
+    On the same images it is known better than either accuracy: one decimal more.
+    """
+    return difference(rival.difference, *rival.interval, decimals(rival.images) + 1)
 
 
 def baseline(results: list[Result]) -> list[str]:
@@ -71,10 +80,22 @@ def baseline(results: list[Result]) -> list[str]:
     return told
 
 
-def accuracy(result: Result, split: str) -> str:
-    """`0.96 (0.93 to 0.98)` of one split."""
+def score(result: Result, split: str) -> str:
+    """The accuracy on one split."""
     scores = result.metrics[split]
-    return estimate(scores["accuracy"], scores["accuracy_interval"])
+    return fixed(scores["accuracy"], decimals(scores["images"]))
+
+
+def interval(result: Result, split: str) -> str:
+    """The 95% interval of the accuracy on one split."""
+    scores = result.metrics[split]
+    low, high = scores["accuracy_interval"]
+    return span(low, high, decimals(scores["images"]))
+
+
+def accuracy(result: Result, split: str) -> str:
+    """`0.96 (0.93 to 0.98)`: the accuracy on one split with its 95% interval."""
+    return f"{score(result, split)} ({interval(result, split)})"
 
 
 def short(result: Result, *others: Result) -> str:
@@ -82,16 +103,23 @@ def short(result: Result, *others: Result) -> str:
     return result.name if any(other.model == result.model for other in others) else result.model
 
 
+def batchnorm_stories(told: list[Reestimation], verdict: Verdict) -> list[str]:
+    """What the BatchNorm statistics did to the branches that the headline names, else to the one they did most to."""
+    changed = [one for one in told if abs(one.reestimated - one.moving) >= WORTH_TELLING]
+    named = [verdict.chosen, *(rival.second for rival in verdict.rivals)]
+    shown = [one for one in changed if one.result in named] or changed[:1]
+    stories = [batchnorm_story(one) for one in shown]
+    others = len(changed) - len(shown)
+    if others:
+        more = plural(others, "more branch", "more branches")
+        stories.append(f"The same happened in {more}; the learning curves tell all of them.")
+    return stories
+
+
 def batchnorm_story(told: Reestimation) -> str:
     """What the BatchNorm statistics did to one branch."""
-    scores = told.result.metrics["validation"]
-    digits = decimals(*scores["accuracy_interval"])
+    digits = decimals(told.result.metrics["validation"]["images"])
     return (
         f"On the moving statistics {told.result.name} reaches {fixed(told.moving, digits)} on validation (epoch {told.epoch}), "
         f"after re-estimation {fixed(told.reestimated, digits)}. Same weights, same images: only the BatchNorm statistics differ."
     )
-
-
-def worth_telling(told: Reestimation) -> bool:
-    """Whether re-estimation changed validation accuracy enough to be told."""
-    return abs(told.reestimated - told.moving) >= WORTH_TELLING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -134,9 +135,8 @@ def missing_combinations(results: list[Result]) -> list[str]:
         return []
     axes = list(results[0].axes)
     values = [list(dict.fromkeys(result.axes.get(axis) for result in results)) for axis in axes]
-    full = pd.MultiIndex.from_product(values, names=axes) if axes else []
     seen = {tuple(result.axes.get(axis) for axis in axes) for result in results}
-    return [",".join(str(value) for value in combination) for combination in full if combination not in seen]
+    return [",".join(map(str, combination)) for combination in product(*values) if combination not in seen]
 
 
 def by_backend(results: list[Result]) -> list[list[Result]]:

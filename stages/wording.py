@@ -9,16 +9,15 @@ from typing import Any
 MINUS = "\N{MINUS SIGN}"
 
 
-def decimals(low: float, high: float) -> int:
-    """Decimals that an interval supports: those of its half-width's first digit, and one more where that digit is 1.
+def decimals(images: int) -> int:
+    """Decimals that an accuracy measured on so many images supports, by the widest 95% interval it can have, 1/sqrt(images).
 
-    At least 2, at most 4 (the rule of the Particle Data Group, simplified).
+    Those of the half-width's first digit, and one more where that digit is 1; at least 2, at most 4. By the number of images
+    alone, so that numbers to be compared show the same decimals.
     """
-    half = (high - low) / 2
-    if half <= 0:
-        return 4
+    half = 1 / math.sqrt(images)
     exponent = math.floor(math.log10(half))
-    return min(4, max(2, -exponent + (half < 2 * 10**exponent)))
+    return min(4, max(2, -exponent + int(half < 2.0 * 10.0**exponent)))
 
 
 def fixed(value: float, digits: int) -> str:
@@ -28,26 +27,15 @@ def fixed(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 
-def estimate(value: float | None, interval: tuple[float, float] | list[float] | None) -> str:
-    """`0.96 (0.93 to 0.98)`: an estimate with its interval, or a dash where there is none."""
-    if value is None:
-        return "\N{EN DASH}"
-    if interval is None:
-        return fixed(value, 3)
-    low, high = interval
-    digits = decimals(low, high)
-    return f"{fixed(value, digits)} ({low:.{digits}f} to {high:.{digits}f})".replace("-", MINUS)
+def span(low: float, high: float, digits: int) -> str:
+    """`0.93 to 0.98`."""
+    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def signed(value: float, digits: int) -> str:
-    """A difference, its sign always shown."""
-    return f"{value:+.{digits}f}".replace("-", MINUS)
-
-
-def difference(value: float, low: float, high: float) -> str:
-    """`+0.013 (-0.010 to +0.036)`."""
-    digits = decimals(low, high)
-    return f"{signed(value, digits)} ({signed(low, digits)} to {signed(high, digits)})"
+def difference(value: float, low: float, high: float, digits: int) -> str:
+    """`+0.013 (-0.010 to +0.036)`: a difference with its interval, signs always shown."""
+    shown = f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+    return shown.replace("-", MINUS)
 
 
 def p_value(p: float) -> str:
@@ -91,11 +79,6 @@ def plural(number: int, noun: str, several: str = "") -> str:
 def listing(names: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def places(interval: list[float]) -> int:
-    """Decimals that an interval supports."""
-    return decimals(*interval)
 
 
 def evidence(value: Any) -> str:

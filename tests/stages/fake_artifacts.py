@@ -80,10 +80,13 @@ def write_ingest(folder: Path, data: Data) -> Path:
     images = np.random.default_rng(0).integers(0, 256, (len(splits), data.size, data.size, 3), dtype=np.uint8)
     np.save(folder / "images.npy", images)
     columns = {"row": range(len(splits)), "path": paths, "label": labels, "split": splits}
-    sniffed = {"hash": [f"{i:064x}" for i in range(len(splits))], "width": 8, "height": 8, "mode": "L", "format": "PNG", "bytes": 90}
+    hashes = [f"{i:064x}" for i in range(len(splits))]
+    sniffed = {"hash": hashes, "width": 8, "height": 8, "mode": "L", "format": "PNG", "bytes": 90}
     manifest = pd.DataFrame(columns | sniffed)
     manifest.to_csv(folder / "manifest.csv", index=False)
-    counts = {split: {c: int(n) for c, n in group["label"].value_counts().sort_index().items()} for split, group in manifest.groupby("split")}
+    counts = {split: {c: 0 for c in data.classes} for split in ("train", "validation", "test")}
+    for split, label in zip(splits, labels, strict=True):
+        counts[split][label] += 1
     dump(folder / "dataset.json", {
         "name": data.name, "source": data.name, "classes": list(data.classes), "image_size": [data.size, data.size],
         "resize": "stretch", "split": "by kpipe", "counts": counts,
@@ -113,9 +116,10 @@ def write_build(folder: Path, run: Run) -> None:
     """layers.json, pixels.json, and a stand-in for backbone.keras."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "backbone.keras").write_bytes(b"stand-in")
-    layer = {"name": "conv1_conv", "type": "Conv2D", "output_shape": [None, 4, 4, 64], "parameters": 9472, "trainable_parameters": 9472, "flops": 10**6}
-    parameters = PARAMETERS[run.model]
-    dump(folder / "layers.json", {"layers": [layer], "backbone_layers": ["conv1_conv"], "parameters": parameters, "flops": 10**8})
+    counts = {"parameters": 9472, "trainable_parameters": 9472, "flops": 10**6}
+    layer = {"name": "conv1_conv", "type": "Conv2D", "output_shape": [None, 4, 4, 64], **counts}
+    whole = {"parameters": PARAMETERS[run.model], "flops": 10**8}
+    dump(folder / "layers.json", {"layers": [layer], "backbone_layers": ["conv1_conv"], **whole})
     contract = CONTRACTS[run.scaling]
     dump(folder / "pixels.json", {"applied": contract, "expected": None, "scaling": run.scaling, "weights": "random"})
 
@@ -194,11 +198,17 @@ def scores(truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, 
 
 def record(need: str, run: Run, data: Data) -> dict[str, Any]:
     """How an artifact came to be, as the engine tells it."""
-    keras = {"backend": run.backend, "packages": {"keras": "3.15.1", run.backend: "2.21.0"}, "floatx": "float32",
-             "image_data_format": "channels_last", "device": "cpu"}  # fmt: skip
+    packages = {"keras": "3.15.1", run.backend: "2.21.0"}
+    formats = {"floatx": "float32", "image_data_format": "channels_last", "device": "cpu"}
+    keras = {"backend": run.backend, "packages": packages, **formats}
     with_keras = need in ("build", "train", "evaluate")
-    params = {"ingest": {"source": data.name, "image_size": data.size, "seed": 7}, "preprocess": {"model": run.model, "scaling": run.scaling},
-              "build": {"model": run.model, "weights": "random"}, "train": {"epochs": run.epochs, **run.params}, "evaluate": {}}  # fmt: skip
+    params: dict[str, dict[str, Any]] = {
+        "ingest": {"source": data.name, "image_size": data.size, "seed": 7},
+        "preprocess": {"model": run.model, "scaling": run.scaling},
+        "build": {"model": run.model, "weights": "random"},
+        "train": {"epochs": run.epochs, **run.params},
+        "evaluate": {},
+    }
     identity = f"{need}-{run.model}-{run.backend if with_keras else ''}-{run.axes if need != 'ingest' else ''}"
     digest = f"{zlib.crc32(identity.encode()):08x}" * 8
     measures = {"train_seconds": run.seconds, "images_per_second": 230.4, "peak_memory_bytes": 1.4e9, "device": "cpu (AVX-512)"}

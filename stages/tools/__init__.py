@@ -1,0 +1,1 @@
+"""Tools that go through the stages' door but are not stages: nothing of them is cached."""
