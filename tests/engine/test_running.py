@@ -1,0 +1,187 @@
+"""Failures, interruptions, edits during a run, two runs at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import ALL, Toy
+
+SLOW = """
+import time
+from pathlib import Path
+from kpipe.stage import Folder, Stage
+
+def run(stage: Stage, *, source: Folder) -> None:
+    Path("{started}").touch()
+    time.sleep({seconds})
+    (stage.out / "words.txt").write_text("slow")
+"""
+
+
+def slow(toy: Toy, seconds: float) -> Path:
+    started = toy.root / "started"
+    toy.write("stages/load.py", SLOW.format(started=started, seconds=seconds))
+    return started
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def leftovers(toy: Toy) -> list[Path]:
+    return [p for p in (toy.root / ".kpipe" / "staging").rglob("*") if not p.is_dir()]
+
+
+def test_stage_error_is_a_message_with_a_hint_and_no_traceback(toy: Toy) -> None:
+    toy.edit("stages/load.py", "from kpipe.stage import Folder, Stage", "from kpipe.stage import Folder, Stage, StageError")
+    toy.edit("stages/load.py", "    words =", "    raise StageError('no good', hint='mend it')\n    words =")
+    result = toy.kpipe("run")
+    assert result.code == 1
+    assert "error: load: no good\n  hint: mend it\n  log: .kpipe/logs/" in result.err
+    assert "Traceback" not in result.err
+    assert "not run: fit[a], fit[b], report" in result.err
+    assert not (toy.root / "reports").exists()
+    assert list((toy.root / ".kpipe" / "objects").iterdir()) == []
+    assert leftovers(toy) == []
+
+
+def test_stage_traceback_is_its_own_alone(toy: Toy) -> None:
+    toy.edit("stages/helper.py", "return x * FACTOR", "return x / 0")
+    result = toy.kpipe("run")
+    assert result.code == 1
+    assert result.err.count("Traceback") == 1
+    assert 'stages/helper.py", line' in result.err
+    assert "kpipe/worker.py" not in result.err
+    assert "error: fit[a]: ZeroDivisionError" in result.err
+
+
+def test_keep_going_makes_the_report_of_what_survives(toy: Toy) -> None:
+    toy.edit("stages/fit.py", "    stage.measure", "    assert rate < 1\n    stage.measure")
+    result = toy.kpipe("run", "--keep-going")
+    assert result.code == 1
+    assert "error: fit[b]: AssertionError" in result.err
+    assert result.out.splitlines()[-1] == "reports/toy-tensorflow.html"
+    assert "a: 10.0 after 8" in (toy.root / "reports" / "toy-tensorflow.html").read_text()
+
+
+def test_process_that_dies_fails_its_stage(toy: Toy) -> None:
+    toy.edit("stages/load.py", "    words =", "    import os; os.kill(os.getpid(), 9)\n    words =")
+    result = toy.kpipe("run")
+    assert result.code == 1
+    assert "error: load: its process was ended by SIGKILL" in result.err
+
+
+def test_interrupt_stops_the_workers_and_loses_nothing(toy: Toy) -> None:
+    toy.run("--until", "load")
+    toy.edit("stages/helper.py", "    return", f"    import os, time; open('{toy.root}/started', 'w').write(str(os.getpid())); time.sleep(60)\n    return")
+    process = toy.start("run")
+    wait_for(toy.root / "started")
+    time.sleep(0.1)
+    worker = int((toy.root / "started").read_text())
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    assert leftovers(toy) == []
+    toy.edit("stages/helper.py", "time.sleep(60)", "pass")
+    assert toy.ran() == ALL - {"load"}
+
+
+def test_killed_kpipe_takes_its_workers_along_and_needs_no_manual_step(toy: Toy) -> None:
+    started = slow(toy, 60)
+    process = toy.start("run")
+    wait_for(started)
+    process.kill()
+    process.wait()
+    slow(toy, 0)
+    assert toy.ran() == ALL
+    assert leftovers(toy) == []
+
+
+@pytest.mark.parametrize("file", ["data/1.txt", "stages/load.py"])
+def test_input_or_code_edited_while_a_stage_runs_is_not_committed(toy: Toy, file: str) -> None:
+    started = slow(toy, 1.5)
+    process = toy.start("run")
+    wait_for(started)
+    path = toy.root / file
+    path.write_text(path.read_text() + "\nX = 1\n")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "changed while it ran" in err
+    assert list((toy.root / ".kpipe" / "records").iterdir()) == []
+    assert toy.ran() == ALL
+
+
+def test_code_edited_before_it_was_imported_and_put_back_is_not_committed(toy: Toy) -> None:
+    started = slow(toy, 1)
+    text = (toy.root / "stages/helper.py").read_text()
+    process = toy.start("run", "--until", "fit[a]")
+    wait_for(started)
+    toy.edit("stages/helper.py", "x * FACTOR", "x * FACTOR + 1")
+    toy.edit("stages/fit.py", "    words", f"    open({str(toy.root / 'stages/helper.py')!r}, 'w').write({text!r})\n    words")
+    fit = (toy.root / "stages/fit.py").read_text()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    assert "changed while it ran" in err
+    assert fit == (toy.root / "stages/fit.py").read_text()
+
+
+def test_second_kpipe_waits_and_takes_the_first_ones_result(toy: Toy) -> None:
+    started = slow(toy, 1.5)
+    first = toy.start("run", "--json")
+    wait_for(started)
+    second = toy.kpipe("run")
+    first.communicate(timeout=30)
+    assert first.returncode == second.code == 0
+    assert "load    waits: another kpipe computes the same" in second.err
+    assert "load    cached" in second.err
+
+
+def test_jobs_run_side_by_side(toy: Toy) -> None:
+    toy.edit("stages/fit.py", "    stage.measure", "    meet(rate)\n    stage.measure")
+    toy.edit("stages/fit.py", "def run", MEET.format(folder=toy.root) + "\n\ndef run")
+    assert toy.ran("--jobs", "2") == ALL
+
+
+MEET = """
+def meet(rate):
+    import time
+    from pathlib import Path
+    Path("{folder}", f"here-{{rate}}").touch()
+    for _ in range(200):
+        if len(list(Path("{folder}").glob("here-*"))) == 2:
+            return
+        time.sleep(0.05)
+    raise RuntimeError("alone")
+"""
+
+
+def test_debug_runs_the_stage_in_this_process(toy: Toy) -> None:
+    toy.edit("stages/fit.py", "    stage.measure", "    import os; print('pid', os.getpid(), os.getppid())\n    stage.measure")
+    process = toy.start("run", "--debug", "fit[a]")
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out.split()[:2] == ["pid", str(process.pid)]
+
+
+def test_logs_shows_what_a_stage_printed(toy: Toy) -> None:
+    toy.edit("stages/load.py", "    words =", "    print('hello'); import os; os.system('echo native')\n    words =")
+    toy.run()
+    result = toy.kpipe("logs", "load")
+    assert result.out == "hello\nnative\n" or set(result.out.split()) == {"hello", "native"}
+
+
+def test_notice_is_said_again_on_a_cache_hit(toy: Toy) -> None:
+    toy.edit("stages/load.py", "    words =", "    stage.notice('one file was skipped')\n    words =")
+    for _ in range(2):
+        assert "notice: one file was skipped" in toy.kpipe("run").err
