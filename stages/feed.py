@@ -1,0 +1,51 @@
+"""A model together with the arrays that enter it, one row an image: raw pixels, or activations of a frozen prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+BATCH = 64  # images a step where no batch statistics are taken
+
+
+@dataclass(frozen=True)
+class Feed:
+    """`model` takes one batch of each of `arrays` (memory-mapped; row i of all of them belongs to image i)."""
+
+    model: keras.Model
+    arrays: tuple[NDArray[Any], ...]
+
+    def at(self, epoch: int) -> Feed:
+        """The feed as it is in an epoch; only augmented ones change."""
+        return self
+
+    def take(self, rows: NDArray[np.int64]) -> Any:
+        """The model's input for these images: one array, or a tuple of several."""
+        batch = tuple(array[rows] for array in self.arrays)
+        return batch[0] if len(batch) == 1 else batch
+
+    def predict(self, rows: NDArray[np.int64], progress: Callable[[int], None] = lambda done: None) -> NDArray[np.float32]:
+        """The model's only output in inference mode, one row for each of `rows`, in their order."""
+        results = [outputs[0] for outputs in self.outputs(rows, progress)]
+        return np.concatenate(results) if results else np.empty((0, *self.model.output_shape[1:]), np.float32)
+
+    def outputs(
+        self, rows: NDArray[np.int64], progress: Callable[[int], None] = lambda done: None, batch_size: int = BATCH
+    ) -> Iterator[list[NDArray[Any]]]:
+        """The model's outputs in inference mode, batch by batch.
+
+        The last batch is filled up with copies of its last image, so that one shape is compiled; the copies' results
+        are dropped. In inference mode no image has an effect on another.
+        """
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            filled = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch))])
+            results = self.model.predict_on_batch(self.take(filled))
+            results = results if isinstance(results, list | tuple) else [results]
+            yield [np.asarray(result)[: len(batch)] for result in results]
+            progress(start + len(batch))

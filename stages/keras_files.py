@@ -1,0 +1,61 @@
+"""Reading and writing .keras files; written ones have the same bytes whenever their content is the same."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can carry
+
+
+def read(path: Path) -> keras.Model:
+    """The model in a .keras file, not compiled."""
+    return keras.models.load_model(path, compile=False)
+
+
+def write(model: keras.Model, path: Path) -> None:
+    """Save `model` as a .keras file that holds no date, no memory address and no time stamp.
+
+    Layer names are kept as they are: name every layer (or clear the session first) where names must not depend on
+    what the process did before.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "model.keras"
+        model.save(draft)
+        with zipfile.ZipFile(draft) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = canonical_config(members["config.json"])
+    members["metadata.json"] = json.dumps({"keras_version": keras.__version__}).encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            archive.writestr(member(name), members[name])
+
+
+def member(name: str) -> zipfile.ZipInfo:
+    """A member of the archive with a fixed date and plain permissions."""
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.create_system = 3
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def canonical_config(text: bytes) -> bytes:
+    """The model's configuration with shared objects numbered in order of appearance: Keras writes memory addresses."""
+    numbers: dict[int, int] = {}
+
+    def renumber(value: Any) -> Any:
+        if isinstance(value, list):
+            return [renumber(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        done = {key: renumber(item) for key, item in value.items()}
+        if "shared_object_id" in done:
+            done["shared_object_id"] = numbers.setdefault(done["shared_object_id"], len(numbers))
+        return done
+
+    return json.dumps(renumber(json.loads(text)), sort_keys=True).encode()
