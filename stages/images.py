@@ -12,7 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 Resize = Literal["stretch", "crop", "pad"]
 
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM")
+# Pillow reads MPO, which many telephones write, as JPEG. Formats that start other programs (EPS) stay out.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM")
 PIXEL_CAP = 89_478_485  # Pillow's own limit for decompression bombs: a quarter of a GiB at three bytes a pixel
 UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,

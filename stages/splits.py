@@ -74,17 +74,19 @@ def check_classes(items: Sequence[Item], classes: Sequence[str], given: Sequence
 
 
 def assign(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> list[Item]:
-    """Items of split "" spread over train and the splits in `shares`, in the same order; the others stay as they are.
+    """Training images, and those of no split yet, spread over train and the splits in `shares`; the order stays.
 
     Stratified: within each class every split gets its share, rounded, and at least one. Images are ranked by a hash of
     seed and content, so that neither names nor order matter, an added image moves few others, and exact copies stay together.
     StageError where a class has too few different images.
     """
+    free = [item for item in items if item.split in ("", "train")] if shares else []
     chosen: dict[tuple[str, str], str] = {}
-    for label in sorted({item.label for item in items}):
-        contents = sorted({item.hash for item in items if item.label == label and not item.split}, key=lambda h: rank(h, seed))
+    for label in sorted({item.label for item in free}):
+        contents = sorted({item.hash for item in free if item.label == label}, key=lambda content: rank(content, seed))
         chosen |= {(label, h): split for h, split in zip(contents, _deal(label, len(contents), shares), strict=True)}
-    return [item if item.split else replace(item, split=chosen[item.label, item.hash]) for item in items]
+    drawn = {item.path: chosen[item.label, item.hash] for item in free}
+    return [replace(item, split=drawn.get(item.path, item.split)) for item in items]
 
 
 def rank(content: str, seed: int) -> str:
@@ -95,12 +97,12 @@ def rank(content: str, seed: int) -> str:
 def _deal(label: str, total: int, shares: Mapping[str, float]) -> list[str]:
     """`total` split names: the shares first, the rest train."""
     dealt = [split for split, share in shares.items() for _ in range(max(int(total * share + 0.5), 1))]
-    if total and len(dealt) >= total:
+    if len(dealt) >= total:
         raise StageError(
             f"class {label!r} has {total} different image{'s' * (total != 1)}, too few for {listed(['train', *shares])}",
             hint="add images, or give smaller shares: " + ", ".join(f"{s} = {v}" for s, v in shares.items()),
         )
-    return dealt + ["train"] * (total - len(dealt)) if total else []
+    return dealt + ["train"] * (total - len(dealt))
 
 
 def count(items: Sequence[Item]) -> dict[tuple[str, str], int]:
