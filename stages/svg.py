@@ -69,7 +69,7 @@ def inline(svg: str, name: str) -> str:
     for variable, (light, _) in variables().items():
         element = element.replace(light, f"var({variable})")
     used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', element))
-    element = re.sub(r' id="([\w-]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", element)
+    element = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", element)
     element = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", element)
     return element.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
 

@@ -84,7 +84,7 @@ def write_ingest(folder: Path, data: Data) -> Path:
     sniffed = {"hash": hashes, "width": 8, "height": 8, "mode": "L", "format": "PNG", "bytes": 90}
     manifest = pd.DataFrame(columns | sniffed)
     manifest.to_csv(folder / "manifest.csv", index=False)
-    counts = {split: {c: 0 for c in data.classes} for split in ("train", "validation", "test")}
+    counts = {split: dict.fromkeys(data.classes, 0) for split in ("train", "validation", "test")}
     for split, label in zip(splits, labels, strict=True):
         counts[split][label] += 1
     dump(folder / "dataset.json", {
@@ -156,14 +156,14 @@ def write_evaluate(folder: Path, run: Run, ingest: Path, data: Data) -> None:
     shown = manifest[manifest["split"] != "train"][["row", "path", "split", "label"]].reset_index(drop=True)
     rng = np.random.default_rng(zlib.crc32(repr(run.axes).encode()))
     hardness = np.random.default_rng(5).random(len(shown)) + 0.15 * rng.random(len(shown))
-    wrong = hardness > np.quantile(hardness, run.accuracy)
+    wrong = hardness > shown.assign(h=hardness).groupby("split")["h"].transform("quantile", run.accuracy).to_numpy()
     truth = shown["label"].map(list(data.classes).index).to_numpy()
     predicted = np.where(wrong, (truth + 1) % len(data.classes), truth)
     probabilities = np.full((len(shown), len(data.classes)), 0.2 / max(len(data.classes) - 1, 1))
     probabilities[np.arange(len(shown)), predicted] = 0.8
-    columns = {f"p_{name}": probabilities[:, i] for i, name in enumerate(data.classes)}
-    answers = {"predicted": [data.classes[i] for i in predicted], "correct": (~wrong).astype(int)}
-    shown.assign(**answers, **columns).to_csv(folder / "predictions.csv", index=False)
+    shares = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in data.classes])
+    answers = shown.assign(predicted=[data.classes[i] for i in predicted], correct=(~wrong).astype(int))
+    pd.concat([answers, shares], axis=1).to_csv(folder / "predictions.csv", index=False)
     modes = {"inference": {"accuracy": run.accuracy, "loss": 0.1}, "batch_statistics": {"accuracy": run.accuracy, "loss": 0.1}}
     metrics: dict[str, Any] = {"classes": list(data.classes), "train_modes": {"images": 256, **modes}}
     metrics |= {"parameters": PARAMETERS[run.model], "trainable_parameters": PARAMETERS[run.model]}

@@ -1,0 +1,115 @@
+"""Figures: the same bytes every time, every curve under its own name, a model's colour everywhere, names as they are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from stages import figures, palette, svg
+from stages.palette import Palette
+from stages.results import Result, read_results
+from tests.stages.fake_artifacts import Data, Run, branches
+
+COLORS = Palette(("ResNet50", "VGG16"))
+HOSTILE = ("<script>alert(1)</script>", "$x_1$ & co", "plain")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> list[Result]:
+    runs = [Run({"model": "resnet50"}, moving_accuracy=0.3), Run({"model": "vgg16"}, model="vgg16", accuracy=0.9)]
+    return read_results(branches(tmp_path, runs, Data(classes=HOSTILE)))[0]
+
+
+def drawings(results: list[Result]) -> dict[str, str]:
+    return {
+        "intervals": figures.intervals(results, COLORS),
+        "costs": figures.costs(results, COLORS),
+        "curves": figures.learning_curves(results[0], COLORS),
+        "confusion": figures.confusion(results[0], COLORS),
+    }
+
+
+def texts(drawing: str) -> list[str]:
+    return ["".join(element.itertext()) for element in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_figures_have_the_same_bytes_every_time(results: list[Result]) -> None:
+    assert drawings(results) == drawings(results)
+
+
+def test_figures_have_the_same_bytes_in_a_fresh_process(results: list[Result], tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from stages import figures
+from stages.palette import Palette
+from stages.results import read_results
+from tests.stages.fake_artifacts import Data, Run, branches
+run = Run({{"model": "resnet50"}}, moving_accuracy=0.3)
+[result], _ = read_results(branches(Path({str(tmp_path / "again")!r}), [run], Data(classes={HOSTILE!r})))
+print(figures.learning_curves(result, Palette(("ResNet50", "VGG16"))), end="")
+"""
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == figures.learning_curves(results[0], COLORS)
+
+
+def test_figures_hold_no_date(results: list[Result]) -> None:
+    assert all("<dc:date>" not in drawing for drawing in drawings(results).values())
+
+
+def test_every_curve_is_named(results: list[Result]) -> None:
+    named = texts(figures.learning_curves(results[0], COLORS))
+    assert {"training", figures.MOVING, "validation, re-estimated BatchNorm", "epoch 8, chosen", "accuracy", "loss"} <= set(named)
+    plain = texts(figures.learning_curves(results[1], COLORS))
+    assert "validation" in plain
+    assert figures.MOVING not in plain
+
+
+def test_names_are_shown_as_they_are(results: list[Result]) -> None:
+    drawing = figures.confusion(results[0], COLORS)
+    assert "<script" not in drawing
+    assert {"$x_1$ & co", "<script>alert…"} <= set(texts(drawing))
+
+
+def test_a_model_has_one_colour_in_all_figures(results: list[Result]) -> None:
+    assert all(COLORS.color("ResNet50") in drawing for drawing in drawings(results).values())
+    assert COLORS.color("VGG16") not in figures.confusion(results[0], COLORS)
+
+
+def test_inline_figures_follow_the_theme_and_share_no_ids(results: list[Result]) -> None:
+    inline = {name: svg.inline(drawing, name) for name, drawing in drawings(results).items()}
+    for name, text in inline.items():
+        assert "var(--ink)" in text
+        assert not [light for light, _ in palette.variables().values() if light in text]
+        assert set(re.findall(r"url\(#([\w-]+)\)", text)) <= set(re.findall(r'id="([\w-]+)"', text))
+        assert all(identity.startswith(name) for identity in re.findall(r' id="([\w-]+)"', text))
+        ElementTree.fromstring(text)
+
+
+def test_many_classes_become_one_picture(tmp_path: Path) -> None:
+    data = Data(classes=tuple(f"class {i:03d}" for i in range(100)), test=300)
+    results = read_results(branches(tmp_path, [Run({})], data))[0]
+    drawing = figures.confusion(results[0], COLORS)
+    assert len(drawing) < 60_000
+    assert drawing == figures.confusion(results[0], COLORS)
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_colours_have_contrast_on_their_background(theme: int) -> None:
+    background = luminance(("#ffffff", "#14171b")[theme])
+    for name, colors in palette.variables().items():
+        if name != "--rule":
+            low, high = sorted((background, luminance(colors[theme])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, colors[theme])
+
+
+def luminance(color: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,192 @@
+"""The report: one self-contained page that shows what was measured, and shows hostile names instead of running them."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from kpipe.stage import Branch, Stage, StageError
+from stages import report
+from tests.stages.fake_artifacts import Data, Run, branches
+
+HOSTILE = Data(
+    name="<img src=x onerror=alert(1)>",
+    classes=("<script>alert(1)</script>", "a & b", "plain"),
+    skipped=[("<b>bold</b>.jpg", "truncated"), ("ha\x1bha.png", "empty file")],
+)
+FINDING = {
+    "rule": "input-scale", "severity": "error", "title": "Pixels these weights never saw", "cause": "The range is 0 to 1.",
+    "evidence": {"measured_range": [0.0, 1.0], "note": "<i>x</i>"}, "fix": 'stages.preprocess.params.scaling = "model"',
+    "effect": {"as_configured": 0.5, "with_fix": 0.94, "measure": "accuracy of a linear probe"}, "confidence": 0.97,
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags, ids, links and text of a page, and whether its tags are closed in order."""
+
+    VOID = ("meta", "link", "img", "br", "wbr", "rect", "path", "use")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def made(folder: Path, runs: list[Run], data: Data | None = None) -> Path:
+    return reported(folder, branches(folder / "run", runs, data))
+
+
+def reported(folder: Path, gathered: list[Branch]) -> Path:
+    out = folder / "out"
+    report.run(Stage(out=out, branches=gathered))
+    return out
+
+
+def two() -> list[Run]:
+    return [
+        Run({"model": "resnet50"}, moving_accuracy=0.21, accuracy=0.96, notices=["trained on the CPU"], findings=[FINDING]),
+        Run({"model": "vgg16"}, model="vgg16", accuracy=0.9),
+    ]
+
+
+def words(out: Path) -> str:
+    return " ".join(Page((out / "report.html").read_text()).text.split())
+
+
+def test_report_gives_page_table_and_figures(tmp_path: Path) -> None:
+    out = made(tmp_path, two())
+    assert sorted(file.name for file in out.iterdir()) == ["figures", "report.csv", "report.html"]
+    drawn = sorted(file.name for file in (out / "figures").iterdir())
+    branch = ["1-resnet50.svg", "2-vgg16.svg"]
+    assert drawn == [*(f"confusion-{b}" for b in branch), "costs.svg", *(f"curves-{b}" for b in branch), "intervals.svg"]
+    rows = list(csv.DictReader(io.StringIO((out / "report.csv").read_text())))
+    assert [row["model"] for row in rows] == ["resnet50", "vgg16"]
+    assert 0.8 < float(rows[1]["test_accuracy"]) < 0.95
+
+
+def test_report_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    gathered = branches(tmp_path / "run", two())
+    first, second = reported(tmp_path / "first", gathered), reported(tmp_path / "second", gathered)
+    files = [file.relative_to(first) for file in sorted(first.rglob("*")) if file.is_file()]
+    assert [(first / f).read_bytes() for f in files] == [(second / f).read_bytes() for f in files]
+
+
+def test_page_says_what_was_measured(tmp_path: Path) -> None:
+    text = words(made(tmp_path, two()))
+    for sentence in (
+        "ResNet50 and VGG16 on digits, TensorFlow",
+        "On the moving statistics ResNet50 reaches 0.21 on validation (epoch 8), after re-estimation 0.96",
+        "exact McNemar",
+        'stages.preprocess.params.scaling = "model"',
+        "0.50 as configured, 0.94 with the fix",
+        "trained on the CPU",
+        "always the most frequent class",
+        "Example CPU",
+        "3.15.1",
+    ):
+        assert sentence in text
+
+
+def test_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
+    html = (made(tmp_path, two()) / "report.html").read_text()
+    page = Page(html)
+    assert page.open == []
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object", "base", "form")]
+    addresses = [attrs.get(name) or "" for _, attrs in page.tags for name in ("src", "href", "xlink:href", "action")]
+    assert all(address.startswith(("#", "data:")) for address in addresses if address)
+    assert not re.search(r"@import|url\((?!#)", html)
+
+
+def test_page_has_unique_ids_and_every_inner_link_arrives(tmp_path: Path) -> None:
+    page = Page((made(tmp_path, two()) / "report.html").read_text())
+    ids = [attrs["id"] for _, attrs in page.tags if attrs.get("id")]
+    assert len(ids) == len(set(ids))
+    links = {str(attrs["href"])[1:] for tag, attrs in page.tags if tag == "a" and str(attrs.get("href")).startswith("#")}
+    assert links <= set(ids)
+
+
+def test_headings_descend_one_level_at_a_time_and_pictures_have_words(tmp_path: Path) -> None:
+    page = Page((made(tmp_path, two()) / "report.html").read_text())
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
+    assert all(attrs.get("aria-label") for _, attrs in page.tags if attrs.get("role") == "img")
+
+
+def test_hostile_names_are_shown_not_run(tmp_path: Path) -> None:
+    out = made(tmp_path, two(), HOSTILE)
+    html = (out / "report.html").read_text()
+    page = Page(html)
+    assert not [tag for tag, _ in page.tags if tag in ("script", "b", "i")]
+    assert not [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)]
+    assert "<script>alert(1)</script>" in page.text
+    assert "<b>bold</b>.jpg" in page.text
+    assert "\x1b" not in html
+    assert "ha\\u001bha.png" in page.text
+
+
+def test_csv_inside_the_page_is_the_csv_beside_it(tmp_path: Path) -> None:
+    out = made(tmp_path, two())
+    [link] = [attrs["href"] for _, attrs in Page((out / "report.html").read_text()).tags if attrs.get("download")]
+    assert base64.b64decode(str(link).split(",", 1)[1]) == (out / "report.csv").read_bytes()
+
+
+def test_missing_branches_are_named(tmp_path: Path) -> None:
+    runs = [Run({"model": m, "recipe": r}) for m, r in (("resnet50", "a"), ("resnet50", "b"), ("vgg16", "b"))]
+    gathered = branches(tmp_path / "run", runs)
+    del gathered[1].inputs["train"]  # type: ignore[attr-defined]
+    text = words(reported(tmp_path, gathered))
+    assert "resnet50,b: nothing from train" in text
+    assert "vgg16,a: excluded, or not in this run" in text
+
+
+def test_no_complete_branch_is_an_error_that_says_what_is_needed(tmp_path: Path) -> None:
+    [branch] = branches(tmp_path / "run", [Run({"model": "resnet50"})])
+    del branch.inputs["evaluate"]  # type: ignore[attr-defined]
+    with pytest.raises(StageError, match="resnet50: nothing from evaluate") as caught:
+        reported(tmp_path, [branch])
+    assert "evaluate" in str(caught.value.hint)
+
+
+def test_branches_without_records_are_still_reported(tmp_path: Path) -> None:
+    gathered = [Branch(branch.axes, branch.inputs) for branch in branches(tmp_path / "run", two())]
+    assert "ResNet50 and VGG16 on digits" in words(reported(tmp_path, gathered))
+
+
+def test_twenty_four_branches_stay_small(tmp_path: Path) -> None:
+    axes = [(m, r, s) for m in ("resnet50", "vgg16") for r in ("a", "b", "c") for s in (1, 2, 3, 4)]
+    out = made(tmp_path, [Run({"model": m, "recipe": r, "seed": s}, model=m) for m, r, s in axes])
+    assert (out / "report.html").stat().st_size < 8_000_000
+
+
+def test_report_imports_no_keras() -> None:
+    code = "import sys, stages.report; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

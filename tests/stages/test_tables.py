@@ -1,0 +1,205 @@
+"""Tables and the verdict: what is said follows from the numbers, and the numbers equal scipy's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from stages import summary, tables, wording
+from stages.results import Result, by_validation, read_results
+from stages.verdict import adjust, against, beats_majority, compare, judge, mcnemar, paired_interval
+from tests.stages.fake_artifacts import Data, Run, branches
+
+FINDING = {
+    "rule": "input-scale", "severity": "error", "title": "Wrong pixels", "cause": "They are.", "evidence": {"range": [0.0, 1.0]},
+    "fix": 'stages.preprocess.params.scaling = "model"', "effect": None, "confidence": 0.9,
+}  # fmt: skip
+
+
+def results_of(folder: Path, *runs: Run, data: Data | None = None) -> list[Result]:
+    return read_results(branches(folder, runs, data))[0]
+
+
+def two(folder: Path, first: float, second: float, test: int = 400) -> list[Result]:
+    runs = [Run({"model": "resnet50"}, accuracy=first), Run({"model": "vgg16"}, model="vgg16", accuracy=second)]
+    return results_of(folder, *runs, data=Data(test=test, validation=test))
+
+
+def answer(result: Result, split: str, right: list[bool]) -> None:
+    """Let the branch be right on exactly these images of a split, the first class wrong for all others."""
+    file = result.folder("evaluate") / "predictions.csv"
+    table = pd.read_csv(file, dtype={"label": str, "predicted": str})
+    chosen = table.index[table["split"] == split]
+    truth = table.loc[chosen, "label"]
+    table.loc[chosen, "predicted"] = np.where(right, truth, truth.map({"a": "b", "b": "a"}))
+    table.to_csv(file, index=False)
+
+
+def test_mcnemar_is_the_exact_binomial_test_of_discordant_images() -> None:
+    assert mcnemar(3, 11) == pytest.approx(binomtest(3, 14, 0.5).pvalue)
+    assert mcnemar(3, 11) == mcnemar(11, 3)
+    assert mcnemar(0, 0) == 1.0
+
+
+def test_interval_of_a_paired_difference_covers_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    only_first, only_second, images = 0.06, 0.03, 200
+    draws = rng.multinomial(images, [only_first, only_second, 1 - only_first - only_second], size=2000)
+    intervals = [paired_interval(int(b), int(c), images) for b, c, _ in draws]
+    covered = [low <= only_first - only_second <= high for low, high in intervals]
+    assert 0.935 <= np.mean(covered) <= 0.975
+
+
+def test_comparison_counts_images_that_one_alone_got_right(tmp_path: Path) -> None:
+    data = Data(classes=("a", "b"), test=10, validation=10)
+    first, second = results_of(tmp_path, Run({"seed": 1}), Run({"seed": 2}), data=data)
+    answer(first, "test", [True] * 8 + [False] * 2)
+    answer(second, "test", [True] * 5 + [False] * 4 + [True])
+    pair = compare(first, second)
+    assert pair is not None
+    assert (pair.images, pair.only_first, pair.only_second) == (10, 3, 1)
+    assert pair.difference == pytest.approx(0.2)
+
+
+def test_comparison_pairs_images_by_path_whatever_their_order(tmp_path: Path) -> None:
+    first, second = two(tmp_path, 0.9, 0.9)
+    plain = compare(first, second)
+    file = second.folder("evaluate") / "predictions.csv"
+    pd.read_csv(file, dtype=str).sample(frac=1, random_state=0).to_csv(file, index=False)
+    shuffled = compare(first, read_results([second.branch])[0][0])
+    assert plain is not None and shuffled is not None
+    assert (plain.only_first, plain.only_second) == (shuffled.only_first, shuffled.only_second)
+
+
+def test_holm_never_lowers_p_and_keeps_the_order(tmp_path: Path) -> None:
+    runs = [Run({"seed": i}, accuracy=0.95 - 0.04 * i) for i in range(4)]
+    chosen, *others = results_of(tmp_path, *runs, data=Data(test=300))
+    raw = [pair for other in others if (pair := compare(chosen, other))]
+    held = adjust(raw)
+    assert all(after.p >= before.p for before, after in zip(raw, held, strict=True))
+    assert min(held, key=lambda pair: pair.p).p == pytest.approx(min(1.0, 3 * min(pair.p for pair in raw)))
+
+
+def test_a_clear_winner_is_named(tmp_path: Path) -> None:
+    verdict = judge(two(tmp_path, 0.97, 0.7))
+    assert verdict.outcome == "wins"
+    assert summary.headline(verdict) == "ResNet50 wins against VGG16."
+
+
+def test_no_winner_where_the_test_set_shows_none(tmp_path: Path) -> None:
+    verdict = judge(two(tmp_path, 0.95, 0.945, test=100))
+    assert verdict.outcome == "tie"
+    assert summary.headline(verdict) == "No difference this test set can show between ResNet50 and VGG16."
+    assert any("exact McNemar" in sentence for sentence in summary.sentences(verdict))
+
+
+def test_chosen_on_validation_even_if_test_says_otherwise(tmp_path: Path) -> None:
+    runs = [Run({"model": "resnet50"}, accuracy=0.9), Run({"model": "vgg16"}, model="vgg16", accuracy=0.8)]
+    first, second = results_of(tmp_path, *runs, data=Data(classes=("a", "b"), test=100))
+    answer(first, "test", [True] * 60 + [False] * 40)
+    answer(second, "test", [True] * 95 + [False] * 5)
+    verdict = judge([first, second])
+    assert verdict.outcome == "reversed"
+    assert summary.headline(verdict).startswith("Validation chose ResNet50, but on the test images VGG16")
+
+
+def test_nothing_wins_that_does_not_beat_the_majority_class(tmp_path: Path) -> None:
+    runs = [Run({"model": "resnet50"}, accuracy=0.5), Run({"model": "vgg16"}, model="vgg16", accuracy=0.45)]
+    results = results_of(tmp_path, *runs, data=Data(classes=("a", "b")))
+    assert not any(beats_majority(result) for result in results)
+    assert judge(results).outcome == "chance"
+
+
+def test_one_branch_is_told_without_a_rival(tmp_path: Path) -> None:
+    verdict = judge(results_of(tmp_path, Run({})))
+    assert verdict.outcome == "single"
+    assert verdict.rivals == []
+    assert verdict.chosen.label == "resnet50"
+
+
+def test_one_model_is_compared_with_its_second_best_branch(tmp_path: Path) -> None:
+    runs = [Run({"recipe": name}, accuracy=accuracy) for name, accuracy in (("a", 0.5), ("b", 0.95), ("c", 0.9))]
+    verdict = judge(results_of(tmp_path, *runs))
+    assert verdict.chosen.axes == {"recipe": "b"}
+    assert [rival.second.axes for rival in verdict.rivals] == [{"recipe": "c"}]
+
+
+def test_ties_on_validation_are_broken_by_log_loss_then_order(tmp_path: Path) -> None:
+    results = results_of(tmp_path, Run({"seed": 1}, accuracy=0.9), Run({"seed": 2}, accuracy=0.9))
+    for result, loss in zip(results, (0.5, 0.4), strict=True):
+        result.metrics["validation"].update(accuracy=0.9, log_loss=loss)
+    assert [result.number for result in by_validation(results)] == [2, 1]
+
+
+def test_table_has_one_row_a_branch_with_axes_and_named_columns(tmp_path: Path) -> None:
+    table = tables.report_table(two(tmp_path, 0.95, 0.9))
+    assert list(table["model"]) == ["resnet50", "vgg16"]
+    expected = [
+        "test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_macro_f1", "test_log_loss", "validation_accuracy",
+        "train_accuracy", "parameters", "trainable_parameters", "train_seconds", "images_per_second", "peak_memory_bytes",
+        "majority_accuracy", "epochs_run", "epoch_chosen", "findings",
+    ]  # fmt: skip
+    assert set(expected) <= set(table.columns)
+    assert (table["test_accuracy_low"] < table["test_accuracy"]).all()
+
+
+def test_equal_findings_of_branches_stand_together(tmp_path: Path) -> None:
+    other = FINDING | {"rule": "small-validation", "severity": "note", "title": "Few images"}
+    results = results_of(tmp_path, Run({"seed": 1}, findings=[other, FINDING]), Run({"seed": 2}, findings=[FINDING]))
+    found = tables.findings(results)
+    assert [(group.record["rule"], len(group.seen)) for group in found] == [("input-scale", 2), ("small-validation", 1)]
+
+
+def test_missing_combinations_of_the_axes_are_named(tmp_path: Path) -> None:
+    axes = [{"model": m, "recipe": r} for m, r in (("resnet50", "question"), ("resnet50", "cure"), ("vgg16", "cure"))]
+    assert tables.missing_combinations(results_of(tmp_path, *map(Run, axes))) == ["vgg16,question"]
+
+
+def test_a_branch_without_an_artifact_is_named_and_left_out(tmp_path: Path) -> None:
+    whole, broken = branches(tmp_path, [Run({"seed": 1}), Run({"seed": 2})])
+    del broken.inputs["evaluate"]  # type: ignore[attr-defined]
+    results, incomplete = read_results([broken, whole])
+    assert [result.label for result in results] == ["1"]
+    assert incomplete == ["2: nothing from evaluate"]
+
+
+def test_reestimation_tells_both_accuracies_of_the_chosen_epoch(tmp_path: Path) -> None:
+    [told] = tables.reestimations(results_of(tmp_path, Run({}, accuracy=0.96, moving_accuracy=0.21)))
+    assert (round(told.moving, 2), round(told.reestimated, 2)) == (0.21, 0.96)
+    assert "0.21 on validation (epoch 8), after re-estimation 0.96" in summary.batchnorm_story(told)
+
+
+def test_backends_are_set_side_by_side(tmp_path: Path) -> None:
+    axes = [{"model": m, "backend": b} for m in ("resnet50", "vgg16") for b in ("tensorflow", "jax")]
+    groups = tables.by_backend(results_of(tmp_path, *(Run(a, backend=str(a["backend"])) for a in axes)))
+    assert [[result.backend for result in group] for group in groups] == [["TensorFlow", "JAX"]] * 2
+
+
+def test_title_names_models_data_and_backends(tmp_path: Path) -> None:
+    assert tables.title(two(tmp_path, 0.9, 0.9)) == "ResNet50 and VGG16 on digits, TensorFlow"
+
+
+def test_images_that_branches_do_not_share_are_not_compared(tmp_path: Path) -> None:
+    one, other = results_of(tmp_path / "one", Run({"d": 1})) + results_of(tmp_path / "two", Run({"d": 2}))
+    other.test.index = "other/" + other.test.index
+    assert compare(one, other) is None
+    assert against(one, [other]) == []
+
+
+@pytest.mark.parametrize(("images", "digits"), [(30, 2), (270, 2), (1000, 2), (10_000, 3), (1_000_000, 4)])
+def test_decimals_follow_from_the_number_of_images(images: int, digits: int) -> None:
+    assert wording.decimals(images) == digits
+
+
+def test_a_share_that_is_not_whole_never_reads_as_whole() -> None:
+    assert wording.fixed(0.9996, 2) == "0.9996"
+    assert wording.fixed(1.0, 2) == "1.00"
+    assert wording.fixed(-0.5, 2) == "\N{MINUS SIGN}0.50"
+
+
+def test_control_characters_of_names_are_shown_not_sent() -> None:
+    assert wording.printable("a\x07b\u202ec") == "a\\u0007b\\u202ec"
