@@ -34,7 +34,7 @@ LEGIBLE_CLASSES = 12
 
 def intervals(results: list[Result], palette: Palette) -> str:
     """Test accuracy of every branch with its 95% interval, and the majority-class baseline of its test images."""
-    with figure("intervals", 3.9, 0.75 + 0.36 * len(results)) as drawing:
+    with figure("intervals", 3.5, 0.75 + 0.36 * len(results)) as drawing:
         axes = drawing.add_subplot()
         for place, result in enumerate(results):
             test = result.metrics["test"]
@@ -58,7 +58,7 @@ def learning_curves(result: Result, palette: Palette, loss_limit: float | None =
     `loss_limit` ends the loss axis (a diverged epoch must not flatten the rest); the same for all branches of a report.
     """
     recalibrated = "val_accuracy_recalibrated" in result.history
-    with figure(f"curves-{result.slug}", 3.5, 3.7 + 0.15 * recalibrated) as drawing:
+    with figure(f"curves-{result.slug}", 3.5, 3.9 + 0.17 * recalibrated) as drawing:
         top, bottom = drawing.subplots(2, 1, sharex=True)
         for axes, measure in ((top, "accuracy"), (bottom, "loss")):
             _curves(axes, result, palette, measure)
@@ -108,7 +108,7 @@ def confusion(result: Result, palette: Palette) -> str:
         sns.heatmap(
             pd.DataFrame(shares, index=classes, columns=classes), ax=axes, square=True, cbar=False, vmin=0, vmax=1,
             cmap=_shades(palette.color(result.model)), annot=np.where(counts > 0, counts, "·") if legible else False, fmt="",
-            annot_kws={"color": INK[0], "fontsize": 8}, xticklabels="auto", yticklabels="auto", rasterized=not legible,
+            annot_kws={"color": INK[0], "fontsize": 9}, xticklabels="auto", yticklabels="auto", rasterized=not legible,
         )  # fmt: skip
         axes.set(xlabel="predicted class", ylabel="true class")
         axes.tick_params(length=0)
@@ -130,7 +130,7 @@ def costs(results: list[Result], palette: Palette) -> str:
     """Test accuracy against training time, each branch by its number; branches without a measured time are left out."""
     timed = [(result, result.measure("train", "train_seconds")) for result in results]
     timed = [(result, seconds) for result, seconds in timed if seconds]
-    with figure("costs", 3.9, 3.0) as drawing:
+    with figure("costs", 3.5, 3.0) as drawing:
         axes = drawing.add_subplot()
         for result, seconds in timed:
             look: dict[str, Any] = {"color": palette.color(result.model), "markersize": 6}

@@ -22,24 +22,24 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.titlecolor": INK[0],
     "axes.titlelocation": "left",
-    "axes.titlesize": 9,
-    "axes.labelsize": 8.5,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9.5,
     "figure.constrained_layout.use": True,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
-    "font.size": 8.5,
+    "font.size": 9.5,
     "grid.color": RULE[0],
     "grid.linewidth": 0.6,
-    "legend.fontsize": 8,
+    "legend.fontsize": 9,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "svg.fonttype": "none",  # text stays text: small, selectable, in the reader's font
     "text.color": INK[0],
     "text.parse_math": False,  # a class called $x$ is a name, not a formula
     "xtick.color": MUTED[0],
-    "xtick.labelsize": 8,
+    "xtick.labelsize": 9,
     "ytick.color": MUTED[0],
-    "ytick.labelsize": 8,
+    "ytick.labelsize": 9,
 }
 
 
