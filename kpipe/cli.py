@@ -1,9 +1,10 @@
-"""The command line. Only here an error becomes an exit code: 0 done, 1 a stage failed, 2 file or arguments wrong, 130 interrupted."""
+"""The command line. Only here an error becomes an exit code: 0 done, 1 a stage failed, 2 wrong input, 130 interrupted."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,15 +12,17 @@ from types import FrameType
 from typing import NoReturn
 
 from kpipe import __version__, commands, console
-from kpipe.errors import ConfigError, KpipeError
+from kpipe.errors import ConfigError, Interrupted, KpipeError, StoreError, nearest
 
 
 class Arguments(argparse.ArgumentParser):
     """Wrong arguments are a ConfigError like any other mistake."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of exiting."""
-        raise ConfigError(message, hint=f"{self.prog} --help")
+        """Raise instead of exiting; for a mistyped name, the nearest one."""
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        near = nearest(choice[1], choice[2].replace("'", "").split(", ")) if choice else None
+        raise ConfigError(message, hint=f"did you mean {near}?" if near else f"{self.prog} --help")
 
 
 def parser() -> Arguments:
@@ -43,7 +46,9 @@ def parser() -> Arguments:
     return top
 
 
-def command(verbs: "argparse._SubParsersAction[Arguments]", name: str, what: str, function: object, stage: bool = False) -> Arguments:
+def command(
+    verbs: argparse._SubParsersAction[Arguments], name: str, what: str, function: object, stage: bool = False
+) -> Arguments:
     """A command with the options that all of them share."""
     found = verbs.add_parser(name, help=what, description=what)
     if stage:
@@ -74,7 +79,10 @@ def invoke(argv: Sequence[str]) -> int:
         return e.exit_code
     except KeyboardInterrupt:
         console.say("interrupted: workers stopped; what was committed stays")
-        return 130
+        return Interrupted.exit_code
+    except OSError as e:
+        console.error(StoreError(f"{e.filename or 'the file system'}: {e.strerror or e}", hint="earlier results are intact"))
+        return StoreError.exit_code
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

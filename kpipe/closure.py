@@ -45,10 +45,19 @@ class Project:
         except SyntaxError as e:
             raise ConfigError([Problem(f"{e.msg}", file=path, line=e.lineno or 1, column=e.offset or 1)]) from None
         if found["refused"]:
-            raise ConfigError([
-                Problem(f"{message}: a stage's code must be readable from its text", hint=hint, file=path, line=line, column=column, length=length)
-                for line, column, length, message, hint in found["refused"]
-            ])
+            raise ConfigError(
+                [
+                    Problem(
+                        f"{message}: a stage's code must be readable from its text",
+                        hint=hint,
+                        file=path,
+                        line=line,
+                        column=column,
+                        length=length,
+                    )
+                    for line, column, length, message, hint in found["refused"]
+                ]
+            )
         return found
 
     def path(self, module: str) -> Path | None:
@@ -89,7 +98,9 @@ class Project:
 
     def _is_ours(self, module: str) -> bool:
         top = module.split(".")[0]
-        return top != ENGINE and (self.path(top) is not None or (top not in sys.stdlib_module_names and self.path(module) is not None))
+        return top != ENGINE and (
+            self.path(top) is not None or (top not in sys.stdlib_module_names and self.path(module) is not None)
+        )
 
     def _imported(self, found: Facts) -> Iterator[str]:
         """Dotted names a file imports; `from package import module` names the module."""

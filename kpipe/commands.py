@@ -9,9 +9,10 @@ from typing import Any
 
 from kpipe import console, history
 from kpipe.closure import Project
-from kpipe.dag import Dag, build_dag
+from kpipe.dag import Dag
 from kpipe.engine import Run
 from kpipe.errors import ConfigError
+from kpipe.expand import build_dag
 from kpipe.export import export
 from kpipe.outcome import Outcome
 from kpipe.plan import Hit, Pending, Planner, Status
@@ -104,7 +105,7 @@ def make_executor(args: Namespace, here: frozenset[str]) -> Executor:
 
 def plan(args: Namespace) -> int:
     """Say what would run, and why; nothing is run."""
-    dag, store, planner, ids = prepare(args)
+    _, store, planner, ids = prepare(args)
     statuses = planner.plan(ids)
     store.save_caches()
     if args.json:

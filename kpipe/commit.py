@@ -51,7 +51,9 @@ def check_unchanged(planner: Planner, running: Running, loaded: Mapping[str, Any
         raise StageFailed(instance.id, f"its code or inputs changed while it ran: {e}", hint=HINT) from None
     before = running.key.as_json()
     found = [str(c) for c in changes(before, before | {"code": closure.code, "files": files})]
-    found += [f"{file} (imported text)" for file, code in loaded.items() if file in running.key.code and code != running.key.code[file]]
+    found += [
+        f"{file} (imported text)" for file, code in loaded.items() if file in running.key.code and code != running.key.code[file]
+    ]
     found += [f"input {need}" for need, digest in input_digests(before) if planner.store.fault(digest)]
     if found:
         raise StageFailed(instance.id, f"changed while it ran: {', '.join(found)}", hint=HINT)

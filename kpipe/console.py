@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,8 @@ def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> list[str]:
 def error(e: KpipeError) -> None:
     """An error as a person reads it: what, where, what is allowed, hint."""
     if isinstance(e, ConfigError):
-        for problem in e.problems:
-            for line in problem_lines(problem, e.file):
-                say(line)
-        if len(e.problems) > 1:
-            say(f"{len(e.problems)} errors; nothing was run")
+        for line in config_error_lines(e):
+            say(line)
         return
     if isinstance(e, StageFailed):
         if e.trace:
@@ -73,30 +71,63 @@ def error(e: KpipeError) -> None:
         say(f"  log: {relative(e.log)}")
 
 
-def problem_lines(problem: Problem, pipeline: Path | None) -> Iterable[str]:
-    """One mistake: message, file:line:column, the line with a caret, hint."""
-    file = problem.file or pipeline
-    line, column, length = problem.line, problem.column, problem.length
-    text = ""
-    if file and file.is_file():
-        text = file.read_text(encoding="utf-8", errors="replace")
-        if not line and problem.path:
-            from kpipe.positions import find
+def config_error_lines(e: ConfigError) -> Iterator[str]:
+    """All mistakes in the order of the file, and their number."""
+    placed = [(place(problem, e), problem) for problem in e.problems]
+    for at, problem in sorted(placed, key=lambda row: (str(row[0].file or ""), row[0].line)):
+        yield f"{paint('error:', 'red')} {problem.message}"
+        yield from at.lines()
+        if problem.hint:
+            yield f"  {paint('hint:', 'blue')} {problem.hint}"
+    if len(placed) > 1:
+        yield f"{len(placed)} errors; nothing was run"
 
-            found = find(text, problem.path, problem.on)
-            line, column, length = (found.line, found.column, found.length) if found else (0, 0, 1)
-    yield f"{paint('error:', 'red')} {problem.message}"
-    if file and line:
-        number = str(line)
-        yield f"  {paint('-->', 'blue')} {relative(file)}:{line}:{column}"
-        source = text.splitlines()[line - 1] if line <= len(text.splitlines()) else ""
-        tabs = "".join("\t" if c == "\t" else " " for c in source[: column - 1])
-        yield f" {number} {paint('|', 'blue')} {source}"
-        yield f" {' ' * len(number)} {paint('|', 'blue')} {tabs}{paint('^' * max(1, length), 'red')}"
-    elif file and problem.path:
-        yield f"  {paint('-->', 'blue')} {relative(file)}: {'.'.join(map(str, problem.path))} (not in the file: from --set)"
-    if problem.hint:
-        yield f"  {paint('hint:', 'blue')} {problem.hint}"
+
+@dataclass(frozen=True)
+class Place:
+    """Where a mistake stands: a line of a file, a --set, or nowhere."""
+
+    file: Path | None = None
+    source: str = ""
+    line: int = 0
+    column: int = 0
+    length: int = 1
+    override: str | None = None
+
+    def lines(self) -> Iterator[str]:
+        """file:line:column and the line with a caret."""
+        if self.override:
+            yield f"  {paint('-->', 'blue')} --set {self.override}"
+        elif self.file and self.line:
+            bar, number = paint("|", "blue"), str(self.line)
+            tabs = "".join("\t" if c == "\t" else " " for c in self.source[: self.column - 1])
+            yield f"  {paint('-->', 'blue')} {relative(self.file)}:{self.line}:{self.column}"
+            yield f" {number} {bar} {self.source}".rstrip()
+            yield f" {' ' * len(number)} {bar} {tabs}{paint('^' * max(1, self.length), 'red')}"
+
+
+def place(problem: Problem, e: ConfigError) -> Place:
+    """Find where a mistake stands."""
+    file = problem.file or e.file
+    override = next(
+        (
+            o
+            for o in e.overrides
+            if tuple(o.partition("=")[0].strip().split(".")) == problem.path[: o.partition("=")[0].count(".") + 1]
+        ),
+        None,
+    )
+    if override or not (file and file.is_file()):
+        return Place(override=override)
+    text = file.read_text(encoding="utf-8", errors="replace")
+    line, column, length = problem.line, problem.column, problem.length
+    if not line and problem.path:
+        from kpipe.positions import find
+
+        found = find(text, problem.path, problem.on)
+        line, column, length = (found.line, found.column, found.length) if found else (0, 0, 1)
+    source = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
+    return Place(file, source, line, column, length)
 
 
 def relative(path: Path) -> str:

@@ -90,9 +90,7 @@ class Run:
 
     def _set_aside_damaged(self, instance: Instance) -> bool:
         """Check the contents of all that the stage will read; what is damaged is quarantined and will be made again."""
-        damaged = [
-            id_ for id_ in instance.upstream if (o := self.outcomes[id_].output) and self.store.fault(o, contents=True)
-        ]
+        damaged = [id_ for id_ in instance.upstream if (o := self.outcomes[id_].output) and self.store.fault(o, contents=True)]
         for id_ in damaged:
             self.store.quarantine(self.outcomes.pop(id_).output)
         return bool(damaged)

@@ -45,12 +45,20 @@ class ConfigError(KpipeError):
 
     exit_code = 2
 
-    def __init__(self, problems: Sequence[Problem] | str, *, file: Path | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        problems: Sequence[Problem] | str,
+        *,
+        file: Path | None = None,
+        overrides: Sequence[str] = (),
+        hint: str | None = None,
+    ) -> None:
         if isinstance(problems, str):
             problems = [Problem(problems, hint=hint)]
         super().__init__("; ".join(p.message for p in problems), hint=hint)
         self.problems = list(problems)
         self.file = file
+        self.overrides = overrides  # --set KEY=VALUE that were put into the file's values
 
 
 class StageFailed(KpipeError):

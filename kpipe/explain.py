@@ -68,7 +68,9 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]
     yield from code_changes(old["code"], new["code"])
     yield from differences("package", old["packages"], new["packages"])
     before, after = old["keras"] or {}, new["keras"] or {}
-    yield from differences("backend", {k: v for k, v in before.items() if k != "packages"}, {k: v for k, v in after.items() if k != "packages"})
+    yield from differences(
+        "backend", {k: v for k, v in before.items() if k != "packages"}, {k: v for k, v in after.items() if k != "packages"}
+    )
     yield from differences("package", before.get("packages", {}), after.get("packages", {}))
 
 

@@ -95,5 +95,5 @@ def gpus() -> list[str]:
 
 
 def device_kind(backend: str) -> str:
-    """"gpu" where this machine has one that the installed backend can use, else "cpu"."""
+    """ "gpu" where this machine has one that the installed backend can use, else "cpu"."""
     return "gpu" if gpus() and version(CUDA_PACKAGES[backend]) else "cpu"

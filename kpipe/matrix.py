@@ -1,16 +1,14 @@
-"""The matrix: axes, include and exclude as in GitHub Actions, and ${axis} in parameters."""
+"""The matrix: axes, include and exclude as in GitHub Actions."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
 from kpipe.errors import Problem, listing, nearest
 
-REFERENCE = re.compile(r"\$\{([^}]*)\}")
 SCALARS = (str, int, float)
 
 
@@ -53,7 +51,8 @@ def read_matrix(table: Mapping[str, Any], problems: list[Problem]) -> Matrix:
     for axis, values in table.items():
         if axis not in ("include", "exclude"):
             axes[axis] = read_axis(axis, values, problems)
-    combinations: list[dict[str, AxisValue]] = [dict(zip(axes, c, strict=True)) for c in product(*axes.values())]
+    sound = {axis: values for axis, values in axes.items() if values}  # an axis without values is reported
+    combinations: list[dict[str, AxisValue]] = [dict(zip(sound, c, strict=True)) for c in product(*sound.values())]
     for i, entry in enumerate(entries(table, "exclude", problems)):
         named = checked(entry, axes, ("matrix", "exclude", i), problems)
         unknown = [key for key in entry if key not in axes]
@@ -129,7 +128,7 @@ def unknown_axis(name: str, axes: Mapping[str, Any], at: tuple[str | int, ...]) 
 
 def matches(combination: Combination, named: Mapping[str, AxisValue]) -> bool:
     """Whether a combination has all the named axis values."""
-    return all(combination[axis] == value for axis, value in named.items())
+    return all(combination.get(axis) == value for axis, value in named.items())
 
 
 def include(
@@ -150,38 +149,3 @@ def include(
             problems.append(Problem(f"include adds a combination without a value for {listing(missing)}", at))
         else:
             combinations.append({**named, **added})
-
-
-def references(value: Any) -> Iterator[str]:
-    """Every name inside ${...} in a parameter's value, at any depth."""
-    if isinstance(value, str):
-        yield from REFERENCE.findall(value)
-    elif isinstance(value, list):
-        for item in value:
-            yield from references(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from references(item)
-
-
-def substitute(value: Any, combination: Combination) -> Any:
-    """The value with every ${...} replaced; a string that is wholly one reference keeps the type. KeyError: unknown name."""
-    if isinstance(value, str):
-        whole = REFERENCE.fullmatch(value)
-        if whole:
-            return lookup(whole[1], combination)
-        return REFERENCE.sub(lambda m: str(lookup(m[1], combination)), value)
-    if isinstance(value, list):
-        return [substitute(v, combination) for v in value]
-    if isinstance(value, dict):
-        return {k: substitute(v, combination) for k, v in value.items()}
-    return value
-
-
-def lookup(reference: str, combination: Combination) -> Any:
-    """model -> the axis value's name; model.learning_rate -> a field of it. KeyError where there is none."""
-    axis, _, key = reference.partition(".")
-    value = combination[axis]
-    if not key or (key == "name" and not value.fields):
-        return value.name
-    return value.field(key)

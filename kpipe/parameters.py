@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,9 @@ from kpipe.closure import Project
 from kpipe.digest import StatCache, digest_file, digest_path
 from kpipe.errors import ConfigError, Problem, listing, nearest
 from kpipe.identity import keras_home
-from kpipe.matrix import Combination, references, substitute
-from kpipe.signature import REQUIRED, Parameter, check, parse, path_leaf
+from kpipe.matrix import Combination, Matrix
+from kpipe.references import references, substitute
+from kpipe.signature import REQUIRED, Parameter, Type, check, fits, parse, path_leaf
 from kpipe.spec import StageSpec
 
 
@@ -46,7 +48,9 @@ def signature(project: Project, module: str) -> dict[str, Parameter]:
             type_ = parse(row["annotation"], project.modules)
         except (ValueError, SyntaxError) as e:
             hint = "str, int, float, bool, Literal[...], list[...], unions, File, Folder, Module[...]"
-            raise ConfigError([Problem(f"{module}: parameter {row['name']}: {e}", hint=hint, file=path, line=1, column=1)]) from None
+            raise ConfigError(
+                [Problem(f"{module}: parameter {row['name']}: {e}", hint=hint, file=path, line=1, column=1)]
+            ) from None
         parameters[row["name"]] = Parameter(row["name"], type_, row.get("default", REQUIRED))
     return parameters
 
@@ -65,74 +69,86 @@ def check_names(stage: StageSpec, known: Mapping[str, Parameter]) -> Iterator[Pr
         yield Problem(f"stage {stage.name} needs the parameter {listing(missing)}", where, on="key", hint=f"{missing[0]} = ...")
 
 
-def resolve(
-    project: Project, stage: StageSpec, known: Mapping[str, Parameter], combination: Combination, problems: list[Problem]
-) -> Parameters:
-    """Values of one instance: ${axis} replaced, defaults filled in, types, ranges and paths checked."""
-    values: dict[str, Any] = {}
-    paths: dict[str, Path] = {}
-    modules: dict[str, str] = {}
-    pretrained: dict[str, Mapping[str, str]] = {}
-    for parameter in known.values():
-        at = ("stages", stage.name, "params", parameter.name)
-        raw = stage.params.get(parameter.name, parameter.default)
-        if raw is REQUIRED:
-            continue
-        value = substituted(raw, combination, at, problems)
-        values[parameter.name] = value
-        mismatch = check(value, parameter.type) if parameter.name in stage.params else None
-        if mismatch:
-            shown = f'"{value}"' if isinstance(value, str) else value
-            via = f" (from {raw})" if value != raw else ""
-            problems.append(
-                Problem(f"{parameter.name} = {shown}{via} is not allowed", at, hint=mismatch.hint or f"allowed: {mismatch.allowed}")
-            )
-            continue
-        leaf = path_leaf(value, parameter.type)
-        if leaf:
-            paths[parameter.name] = project.root / Path(value).expanduser()
-            problems += missing_path(paths[parameter.name], parameter, value, at)
-        for leaf in parameter.type.leaves():
-            if leaf.kind == "module" and value in leaf.choices:
-                modules[value] = f"{leaf.text}.{value}"
-            elif leaf.kind == "pretrained" and value == "imagenet":
-                pretrained[parameter.name] = {}
-    pretrained = {name: published(project, modules, str(values[name])) for name in pretrained}
-    return Parameters(values, paths, modules, pretrained)
+@dataclass(frozen=True)
+class Resolver:
+    """Fills in the parameters of one stage's instances; mistakes are added to `problems`."""
+
+    project: Project
+    stage: StageSpec
+    known: Mapping[str, Parameter]
+    matrix: Matrix
+    problems: list[Problem]
+
+    def resolve(self, combination: Combination) -> Parameters:
+        """Values of one instance: ${axis} replaced, defaults filled in, types, ranges and paths checked."""
+        values = {name: value for name in self.known for value in self._value(name, combination)}
+        paths: dict[str, Path] = {}
+        modules: dict[str, str] = {}
+        for name, value in values.items():
+            type_ = self.known[name].type
+            if path_leaf(value, type_):
+                paths[name] = self.project.root / Path(value).expanduser()
+                self.problems.extend(missing_path(paths[name], type_, name, value, self._at(name)))
+            modules.update((value, f"{leaf.text}.{value}") for leaf in type_.leaves() if leaf.kind == "module")
+        wanted = [name for name, value in values.items() if is_pretrained(value, self.known[name].type)]
+        return Parameters(values, paths, modules, {name: published(self.project, modules, values[name]) for name in wanted})
+
+    def _at(self, name: str) -> tuple[str | int, ...]:
+        return ("stages", self.stage.name, "params", name)
+
+    def _value(self, name: str, combination: Combination) -> Iterator[Any]:
+        """The parameter's value; nothing where it has none that is allowed."""
+        parameter = self.known[name]
+        if name not in self.stage.params:
+            if parameter.default is not REQUIRED:
+                yield parameter.default
+            return
+        raw = self.stage.params[name]
+        try:
+            value = substitute(raw, combination)
+        except KeyError:
+            self.problems.extend(undefined(raw, combination, self.matrix, self._at(name)))
+            return
+        mismatch = check(value, parameter.type)
+        if mismatch is None:
+            yield value
+            return
+        via = f" (from {raw})" if value != raw else ""
+        shown = json.dumps(value, ensure_ascii=False, default=str)
+        hint = mismatch.hint or f"allowed: {mismatch.allowed}"
+        self.problems.append(Problem(f"{name} = {shown}{via} is not allowed", self._at(name), hint=hint))
 
 
-def substituted(raw: Any, combination: Combination, at: tuple[str | int, ...], problems: list[Problem]) -> Any:
-    """The value with ${...} replaced; an unknown name is reported and left."""
-    try:
-        return substitute(raw, combination)
-    except KeyError:
-        pass
+def is_pretrained(value: Any, type_: Type) -> bool:
+    """Whether a value names published weights."""
+    return any(leaf.kind == "pretrained" and fits(value, leaf) for leaf in type_.leaves())
+
+
+def undefined(raw: Any, combination: Combination, matrix: Matrix, at: tuple[str | int, ...]) -> Iterator[Problem]:
+    """Problems of references that a combination does not define (an axis that does not exist is the DAG's to report)."""
     for reference in references(raw):
         axis, _, key = reference.partition(".")
-        if axis in combination:
+        if axis in combination and key:
             value = combination[axis]
             fields = [name for name, _ in value.fields]
             if key not in fields:
-                problems.append(Problem(f"{axis} = {value.name!r} has no field {key}", at, hint=f"its fields: {listing(fields)}"))
-        elif not combination:
-            problems.append(Problem(f"${{{reference}}}: the pipeline has no axis {axis}", at, hint="declare it under [matrix]"))
-        else:
-            problems.append(Problem(f"${{{reference}}}: not defined for {listing(v.name for v in combination.values())}", at))
-    return raw
+                yield Problem(f"{axis} = {json.dumps(value.name)} has no field {key}", at, hint=f"its fields: {listing(fields)}")
+        elif axis not in combination and axis in matrix.extras:
+            yield Problem(f"${{{reference}}} is not defined for {listing(v.name for v in combination.values())}", at)
 
 
-def missing_path(path: Path, parameter: Parameter, value: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
+def missing_path(path: Path, type_: Type, name: str, value: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
     """The problem of a file or folder that is not there, with whatever else would be allowed."""
-    kinds = {leaf.kind for leaf in parameter.type.leaves()} & {"file", "folder"}
+    kinds = {leaf.kind for leaf in type_.leaves()} & {"file", "folder"}
     if path.is_dir() if kinds == {"folder"} else path.is_file() if kinds == {"file"} else path.exists():
         return
-    names = [str(c) for leaf in parameter.type.leaves() for c in leaf.choices]
-    names += ["imagenet"] if any(leaf.kind == "pretrained" for leaf in parameter.type.leaves()) else []
+    names = [str(c) for leaf in type_.leaves() for c in leaf.choices]
+    names += ["imagenet"] if any(leaf.kind == "pretrained" for leaf in type_.leaves()) else []
     near = nearest(value, names)
     hint = f'did you mean "{near}"?' if near else f"paths are relative to the pipeline file; also allowed: {listing(names)}"
     what = " or ".join(sorted(kinds))
     state = f"is not a {what}" if path.exists() else "does not exist"
-    yield Problem(f"{parameter.name} = \"{value}\": {what} {path} {state}", at, hint=hint)
+    yield Problem(f'{name} = "{value}": {what} {path} {state}', at, hint=hint)
 
 
 def published(project: Project, modules: Mapping[str, str], name: str) -> Mapping[str, str]:
@@ -141,4 +157,6 @@ def published(project: Project, modules: Mapping[str, str], name: str) -> Mappin
         found = project.facts(module)["constants"].get(name.upper())
         if isinstance(found, dict):
             return found
-    raise ConfigError(f"{listing(modules.values())} does not say which file its {name} weights are", hint=f"{name.upper()} = {{...}}")
+    raise ConfigError(
+        f"{listing(modules.values())} does not say which file its {name} weights are", hint=f"{name.upper()} = {{...}}"
+    )

@@ -68,7 +68,7 @@ class PlainListener(AbstractContextManager["PlainListener"]):
         else:
             self.line(outcome.instance.id, console.paint(outcome.status, "red"))
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
 

@@ -122,7 +122,7 @@ def fits(value: Any, leaf: Type) -> bool:
         case "none":
             return value is None
         case "pretrained":
-            return value == "imagenet"
+            return bool(value == "imagenet")
         case _:
             return isinstance(value, str)
 
@@ -152,7 +152,7 @@ def within(value: Any, limits: str) -> bool:
     if not isinstance(node, ast.Compare):
         raise ValueError(f"range {limits!r} is not a comparison")
     terms = [value if isinstance(t, ast.Name) else ast.literal_eval(t) for t in (node.left, *node.comparators)]
-    return all(COMPARISONS[type(op)](a, b) for op, a, b in zip(node.ops, terms, terms[1:], strict=True))
+    return all(bool(COMPARISONS[type(op)](a, b)) for op, a, b in zip(node.ops, terms[:-1], terms[1:], strict=True))
 
 
 def path_leaf(value: Any, type_: Type) -> Type | None:

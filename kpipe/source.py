@@ -102,13 +102,21 @@ def refused(tree: ast.Module) -> Iterator[list[Any]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             dots = "." * node.level + (node.module or "")
-            yield [*span(node), f"relative import `from {dots} import ...`", "write the module's full name: from stages import ..."]
+            yield [
+                *span(node),
+                f"relative import `from {dots} import ...`",
+                "write the module's full name: from stages import ...",
+            ]
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in COMPUTED:
             name = ast.unparse(node.func)
-            yield [*span(node), f"computed import or code: {name}(...)", 'a parameter annotated Module["package"] and stage.module(name)']
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "resource":
-            if not is_text(node):
-                yield [*span(node), "the name of a resource must be a literal string", 'stage.resource("report.html")']
+            yield [
+                *span(node),
+                f"computed import or code: {name}(...)",
+                'a parameter annotated Module["package"] and stage.module(name)',
+            ]
+    for call in resource_calls(tree):
+        if not is_text(call):
+            yield [*span(call), "the name of a resource must be a literal string", 'stage.resource("report.html")']
 
 
 def span(node: ast.stmt | ast.expr) -> tuple[int, int, int]:

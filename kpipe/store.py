@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,7 +28,9 @@ class Store:
             if not (root / "VERSION").exists():
                 write_json(root / "VERSION", VERSION)
         except OSError as e:
-            raise StoreError(f"the store {root} cannot be written: {e.strerror}", hint="KPIPE_STORE names another folder") from None
+            raise StoreError(
+                f"the store {root} cannot be written: {e.strerror}", hint="KPIPE_STORE names another folder"
+            ) from None
         self.files = StatCache(root / "cache" / "files.json")
         self.sources = StatCache(root / "cache" / "sources.json")
         self._session: Path | None = None
@@ -164,9 +166,9 @@ class Store:
 
 def now() -> str:
     """This moment, ISO 8601, UTC."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def new_run_id() -> str:
     """A name for a run that sorts by time."""
-    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{os.getpid()}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -50,10 +51,8 @@ class Worker:
     def stop(self) -> None:
         """End the process and everything it started."""
         for sign, patience in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, None)):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, sign)
-            except ProcessLookupError:
-                pass
             try:
                 self.process.wait(patience)
                 break
@@ -127,7 +126,11 @@ def died(code: int | None) -> dict[str, Any]:
     """What to say of a worker process that ended without a word."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        hint = "the kernel kills a process that takes too much memory: a smaller batch_size or image_size" if name == "SIGKILL" else None
+        hint = (
+            "the kernel kills a process that takes too much memory: a smaller batch_size or image_size"
+            if name == "SIGKILL"
+            else None
+        )
         return {"message": f"its process was ended by {name}", "hint": hint}
     return {"message": f"its process ended with exit code {code}", "hint": None}
 

@@ -128,7 +128,13 @@ class Toy:
     def start(self, *args: str) -> subprocess.Popen[str]:
         command, environment = self.command(*args)
         return subprocess.Popen(
-            command, cwd=self.root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            command,
+            cwd=self.root,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
 
     def run(self, *args: str) -> dict[str, str]:

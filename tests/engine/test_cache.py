@@ -50,7 +50,9 @@ def test_changed_default_in_code_reruns(toy: Toy) -> None:
 def test_comment_docstring_and_layout_rerun_nothing(toy: Toy, file: str) -> None:
     toy.run()
     text = (toy.root / file).read_text()
-    (toy.root / file).write_text('"""Another docstring."""\n\n\n# a comment\n' + text.replace('"""Fits."""', "") + "\n# the end\n")
+    (toy.root / file).write_text(
+        '"""Another docstring."""\n\n\n# a comment\n' + text.replace('"""Fits."""', "") + "\n# the end\n"
+    )
     assert toy.ran() == set()
 
 

@@ -81,7 +81,11 @@ def test_process_that_dies_fails_its_stage(toy: Toy) -> None:
 
 def test_interrupt_stops_the_workers_and_loses_nothing(toy: Toy) -> None:
     toy.run("--until", "load")
-    toy.edit("stages/helper.py", "    return", f"    import os, time; open('{toy.root}/started', 'w').write(str(os.getpid())); time.sleep(60)\n    return")
+    toy.edit(
+        "stages/helper.py",
+        "    return",
+        f"    import os, time; open('{toy.root}/started', 'w').write(str(os.getpid())); time.sleep(60)\n    return",
+    )
     process = toy.start("run")
     wait_for(toy.root / "started")
     time.sleep(0.1)

@@ -1,0 +1,87 @@
+"""Digests: no two values collide, no stale stamp is believed."""
+
+from __future__ import annotations
+
+import os
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from kpipe.digest import StatCache, digest_file, digest_folder, digest_value, framed
+
+VALUES = [
+    None, True, False, 0, 1, 0.0, -0.0, 1.0, "", "1", "None", "a", ["a"], [["a"]], [], {}, {"a": 1}, {"a": "1"}, ["a", 1], ["a1"],
+    {"a": [1, 2]}, {"a": [12]}, ["", ""], [""], [[], []], "\udcc3\udca4", "ä", 10**30, 1e30,
+]  # fmt: skip
+
+
+def test_no_two_values_collide() -> None:
+    for a, b in combinations(VALUES, 2):
+        assert framed(a) != framed(b), (a, b)
+
+
+def test_order_of_keys_does_not_count() -> None:
+    assert digest_value({"a": 1, "b": 2}) == digest_value({"b": 2, "a": 1})
+
+
+def test_recent_time_stamp_is_hashed_again(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("one")
+    cache = StatCache()
+    first = digest_file(file, cache)
+    info = file.stat()
+    file.write_text("two")
+    os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert digest_file(file, cache) != first
+
+
+def test_settled_time_stamp_is_believed_and_survives_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a"
+    file.write_text("one")
+    monkeypatch.setattr("kpipe.digest.RECENT_NS", -1_000_000_000)
+    cache = StatCache(tmp_path / "cache.json")
+    digest_file(file, cache)
+    cache.save()
+    again = StatCache(tmp_path / "cache.json")
+    assert again.get(file, file.stat()) == digest_file(file)
+    file.write_text("two")
+    assert again.get(file, file.stat()) is None
+
+
+def test_folder_digest_sees_names_contents_kinds_and_empty_folders(tmp_path: Path) -> None:
+    seen = {digest_folder(tmp_path)}
+
+    def changed() -> bool:
+        value = digest_folder(tmp_path)
+        fresh = value not in seen
+        seen.add(value)
+        return fresh
+
+    (tmp_path / "a").write_text("1")
+    assert changed()
+    (tmp_path / "a").write_text("2")
+    assert changed()
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert changed()
+    (tmp_path / "empty").mkdir()
+    assert changed()
+    os.mkfifo(tmp_path / "pipe")  # opening it would hang
+    assert changed()
+    (tmp_path / "empty" / "loop").symlink_to(tmp_path)
+    assert changed()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    assert changed()
+    (tmp_path / "a\nb \udcff.txt").write_text("odd name")
+    assert changed()
+
+
+def test_link_counts_as_what_it_points_to(tmp_path: Path) -> None:
+    target, folder = tmp_path / "target", tmp_path / "folder"
+    folder.mkdir()
+    target.write_text("1")
+    (folder / "a").symlink_to(target)
+    linked = digest_folder(folder)
+    (folder / "a").unlink()
+    (folder / "a").write_text("1")
+    assert digest_folder(folder) == linked

@@ -1,0 +1,49 @@
+"""Values held against annotations."""
+
+from __future__ import annotations
+
+import pytest
+
+from kpipe.signature import check, parse, path_leaf
+
+
+@pytest.mark.parametrize(
+    ("annotation", "good", "bad"),
+    [
+        ("int", [3, -1], [True, 3.0, "3", [3]]),
+        ("float", [3, 0.5], [True, "1"]),
+        ("bool", [True], [1, "true"]),
+        ("str", ["x"], [1, None]),
+        ("Literal['a', 'b']", ["a"], ["c", 1]),
+        ("int | Literal['all']", [4, "all"], ["some", 1.5]),
+        ("list[int]", [[], [1, 2]], [[1, "a"], 1]),
+        ("float | None", [None, 1], ["x"]),
+        ("Annotated[float, '0 <= dropout < 1']", [0, 0.99], [1, -0.1, "x"]),
+        ("Annotated[int, 'n >= 1'] | Literal['all']", [1, "all"], [0, "al"]),
+        ("Annotated[list[float], 'x > 0']", [[1, 2]], [[1, 0]]),
+        ("Module['stages.backbones']", ["vgg16"], ["vgg"]),
+        ("Literal['random'] | Pretrained | File", ["random", "imagenet", "a.h5"], [3]),
+    ],
+)
+def test_check(annotation: str, good: list, bad: list) -> None:
+    type_ = parse(annotation, lambda package: ["resnet50", "vgg16"])
+    assert [v for v in good if check(v, type_)] == []
+    assert [v for v in bad if not check(v, type_)] == []
+
+
+def test_nearest_name_is_hinted() -> None:
+    mismatch = check("vg16", parse("Module['stages.backbones']", lambda package: ["resnet50", "vgg16"]))
+    assert mismatch and mismatch.hint == 'did you mean "vgg16"?'
+
+
+def test_a_path_is_what_no_other_alternative_is() -> None:
+    type_ = parse("Literal['random'] | Pretrained | File", lambda package: [])
+    assert path_leaf("random", type_) is None
+    assert path_leaf("imagenet", type_) is None
+    assert path_leaf("w.h5", type_) is not None
+
+
+@pytest.mark.parametrize("annotation", ["dict", "complex", "tuple[int]", "Optional[int]", "np.ndarray"])
+def test_other_annotations_are_refused(annotation: str) -> None:
+    with pytest.raises(ValueError, match="is not one that a stage's parameter may have"):
+        parse(annotation, lambda package: [])
