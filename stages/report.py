@@ -39,7 +39,8 @@ def run(stage: Stage) -> None:
         csv=data_uri("text/csv;charset=utf-8", csv.encode("utf-8")),
         missing=[*incomplete, *(f"{label}: excluded, or not in this run" for label in absent(complete, stage))],
         drawings=draw(complete, stage.out / "figures"),
-        **content(complete),
+        **comparison(complete),
+        **origins(complete),
     )
     (stage.out / "report.html").write_text(html, encoding="utf-8", newline="\n")
 
@@ -63,16 +64,14 @@ def environment() -> Environment:
     return page
 
 
-def content(complete: list[Result]) -> dict[str, Any]:
-    """What the page shows, by section."""
+def comparison(complete: list[Result]) -> dict[str, Any]:
+    """What the page shows of the branches: the verdict, findings, and tables that set them side by side."""
     judged = verdict.judge(complete)
     told = tables.reestimations(complete)
-    models = list(dict.fromkeys(result.model for result in complete))
     return {
         "title": tables.title(complete),
         "results": complete,
-        "models": models,
-        "palette": Palette(tuple(models)),
+        "palette": colors_of(complete),
         "colors": palette.variables(),
         "verdict": judged,
         "headline": summary.headline(judged),
@@ -87,23 +86,38 @@ def content(complete: list[Result]) -> dict[str, Any]:
         "f1": tables.f1_by_class(complete),
         "backends": tables.by_backend(complete),
         "disagreement": tables.disagreement,
+    }
+
+
+def origins(complete: list[Result]) -> dict[str, Any]:
+    """What the page shows of where the numbers come from: data, settings, versions, machines, artifacts."""
+
+    def which(numbers: list[int]) -> str:
+        return provenance.numbers(numbers, len(complete))
+
+    return {
+        "which": which,
         "audits": distinct(complete, "ingest"),
         "sheets": contact_sheets(complete),
         "settings": provenance.settings(complete),
+        "toml": provenance.toml(complete, which),
         "versions": provenance.versions(complete),
         "hardware": provenance.hardware(complete),
         "artifacts": provenance.artifacts(complete),
         "notices": provenance.notices(complete),
         "commits": provenance.commits(complete),
-        "toml": provenance.toml(complete, lambda numbers: provenance.numbers(numbers, len(complete))),
-        "which": lambda numbers: provenance.numbers(numbers, len(complete)),
     }
+
+
+def colors_of(complete: list[Result]) -> Palette:
+    """A colour for every model, in the order of the branches."""
+    return Palette(tuple(dict.fromkeys(result.model for result in complete)))
 
 
 def draw(complete: list[Result], folder: Path) -> dict[str, Markup]:
     """Write every figure as a file; return each by name in the form that the page holds."""
     folder.mkdir()
-    colors = Palette(tuple(dict.fromkeys(result.model for result in complete)))
+    colors = colors_of(complete)
     limit = figures.loss_limit(complete)
     drawn = {"intervals": figures.intervals(complete, colors), "costs": figures.costs(complete, colors)}
     for result in complete:
