@@ -89,18 +89,18 @@ error: unknown key gathr
     | ^^^^^
   hint: did you mean gather?
 error: stage one needs the parameter source
-  --> pipeline.toml:27:9
+  --> pipeline.toml:27:2
  27 | [stages.one]
-    |         ^^^
+    |  ^^^^^^^^^^
   hint: source = ...
 error: stages need each other in a circle: one -> two -> one
   --> pipeline.toml:29:9
  29 | needs = ["two"]
     |         ^^^^^^^
 error: stage two needs the parameter source
-  --> pipeline.toml:30:9
+  --> pipeline.toml:30:2
  30 | [stages.two]
-    |         ^^^
+    |  ^^^^^^^^^^
   hint: source = ...
 13 errors; nothing was run
 """
