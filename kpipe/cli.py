@@ -43,6 +43,15 @@ def parser() -> Arguments:
     draw = command(verbs, "dag", "draw the DAG", commands.show_dag)
     draw.add_argument("--format", choices=["tree", "mermaid", "dot"], default="tree")
     command(verbs, "logs", "what a stage printed when it last ran", commands.logs, stage=True)
+
+    predict = verbs.add_parser(
+        "predict", help="classify pictures with a model of the last run", description="the same preparation as in training"
+    )
+    predict.add_argument("paths", nargs="+", metavar="IMAGE|FOLDER")
+    predict.add_argument("--model", default="", metavar="BRANCH|FILE", help="default: the best branch on validation")
+    predict.add_argument("--pipeline", default="pipeline.toml", metavar="FILE", help="default: pipeline.toml")
+    predict.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    predict.set_defaults(function=commands.predict, set=[])
     return top
 
 

@@ -19,7 +19,7 @@ from kpipe.plan import Hit, Pending, Planner, Status
 from kpipe.progress import listener, why
 from kpipe.spec import load
 from kpipe.store import Store, new_run_id, now
-from kpipe.task import Executor
+from kpipe.task import Event, Executor
 
 
 def prepare(args: Namespace) -> tuple[Dag, Store, Planner, set[str]]:
@@ -171,3 +171,38 @@ def logs(args: Namespace) -> int:
         console.say(f"{id_}: {console.relative(log)}")
         console.result(log.read_text(errors="replace").rstrip("\n"))
     return 0
+
+
+def predict(args: Namespace) -> int:
+    """Classify pictures with a model of the last run."""
+    from kpipe.tools import use
+
+    spec = load(Path(args.pipeline), args.set)
+    if spec.problems:
+        raise ConfigError(spec.problems, file=spec.file, overrides=spec.overrides)
+    missing = [path for path in args.paths if not Path(path).exists()]
+    if missing:
+        raise ConfigError(f"{missing[0]}: no such file or folder", hint="kpipe predict IMAGE|FOLDER ...")
+    params = {"paths": args.paths, "model": args.model}
+    with use(spec, Store(spec.store), "stages.tools.predict", params, said) as folder:
+        rows = read_csv(folder / "predictions.csv")
+    if args.json:
+        console.result_json([dict(zip(rows[0], row, strict=True)) for row in rows[1:]])
+    else:
+        for line in console.table(rows):
+            console.result(line)
+    return 0
+
+
+def said(event: Event) -> None:
+    """Pass on what a tool has to say."""
+    if event.kind == "notice":
+        console.notice(event.data["text"])
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    """The rows of a CSV file, its header first."""
+    import csv
+
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))

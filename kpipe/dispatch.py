@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kpipe.dag import Instance
-from kpipe.identity import gpus
+from kpipe.identity import device_kind, gpus
 from kpipe.key import Key
 from kpipe.outcome import Outcome
 from kpipe.plan import Planner
@@ -38,15 +38,15 @@ def make_task(planner: Planner, instance: Instance, key: Key, outcomes: Mapping[
         records=records(instance.inputs),
         branches=tuple({"axes": dict(axes), "inputs": folders(i), "records": records(i)} for axes, i in instance.branches),
         backend=instance.backend,
-        gpus=assigned_gpus(instance, key),
+        gpus=visible_gpus(instance.backend, instance.stage.resources.get("gpus", 0)),
     )
 
 
-def assigned_gpus(instance: Instance, key: Key) -> tuple[str, ...]:
+def visible_gpus(backend: str | None, asked: int) -> tuple[str, ...]:
     """Ids of the GPUs a task gets: as many as it asks for, one where the backend sees any, none on a CPU."""
-    if not key.keras or key.keras["device"] != "gpu":
+    if backend is None or device_kind(backend) != "gpu":
         return ()
-    return tuple(gpus()[: max(1, instance.stage.resources.get("gpus", 0))])
+    return tuple(gpus()[: max(1, asked)])
 
 
 def missing_gpus(instance: Instance, task: Task) -> str | None:

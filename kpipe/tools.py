@@ -1,0 +1,80 @@
+"""Tools: stage code that goes through the same door in a worker, on the branches of the last run, and is not cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kpipe import history
+from kpipe.closure import Project
+from kpipe.dispatch import visible_gpus
+from kpipe.errors import ConfigError, Interrupted, StageFailed
+from kpipe.executors.local import LocalExecutor
+from kpipe.spec import Spec
+from kpipe.store import Store, new_run_id
+from kpipe.task import Event, Task
+
+
+@contextmanager
+def use(spec: Spec, store: Store, module: str, params: dict[str, Any], told: Callable[[Event], None]) -> Iterator[Path]:
+    """Run a tool and hold the folder of what it wrote; StageFailed where it fails."""
+    project = Project(spec.root, store.sources)
+    if project.path(module) is None:
+        raise ConfigError(f"this project has no {module}", hint=f"it would stand below {spec.root}")
+    backend = spec.backend if project.closure(module).uses_keras else None
+    out = store.draft()
+    task = Task(
+        id=module,
+        module=module,
+        root=str(spec.root.resolve()),
+        out=str(out),
+        scratch=str(store.draft()),
+        store=str(store.root),
+        log=str(store.log(new_run_id(), module)),
+        params=params,
+        branches=tuple(last_branches(spec, store)),
+        backend=backend,
+        gpus=visible_gpus(backend, 1),
+    )
+    try:
+        execute(task, told)
+        yield out
+    finally:
+        store.close()
+
+
+def execute(task: Task, told: Callable[[Event], None]) -> None:
+    """Run one task to its end in a worker of its own."""
+    executor = LocalExecutor(1)
+    try:
+        executor.submit(task)
+        while True:
+            for event in executor.wait():
+                if event.kind == "done":
+                    return
+                if event.kind == "failed":
+                    said = event.data
+                    raise StageFailed(
+                        task.module, said["message"], hint=said.get("hint"), trace=said.get("trace"), log=Path(task.log)
+                    )
+                told(event)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted") from None
+    finally:
+        executor.cancel()
+
+
+def last_branches(spec: Spec, store: Store) -> Iterator[dict[str, Any]]:
+    """What the last gathered stage of this pipeline's last finished run saw, as far as the store still has it whole."""
+    for run in history.runs(store, spec.name):
+        for entry in run["instances"].values():
+            record = store.record(entry["key"] or "") if entry["gather"] and entry["status"] in ("done", "cached") else None
+            if record:
+                for branch in record["key"]["branches"]:
+                    whole = {
+                        n: str(store.object(d)) for n, d in branch["inputs"].items() if store.fault(d, contents=True) is None
+                    }
+                    yield {"axes": branch["axes"], "inputs": whole, "records": {}}
+                return
