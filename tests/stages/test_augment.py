@@ -66,6 +66,7 @@ def test_draws_fill_their_ranges_and_stay_within():
         assert abs(np.mean(values) - (low + high) / 2) < span / 40
     flips = np.mean([d.flips for d in draws], axis=0)
     assert np.abs(flips - 0.5).max() < 0.05
+    assert abs(np.corrcoef([d.flips for d in draws], rowvar=False)[0, 1]) < 0.1
     assert abs(np.corrcoef([d.zoom for d in draws], rowvar=False)[0, 1]) < 0.1
 
 
@@ -116,6 +117,18 @@ def test_warp_is_scipys_bilinear_interpolation_with_edge_fill(shape):
         )
         error = np.abs(warp(image, m) - expected)
         assert error.max() <= 2 and error.mean() < 0.6  # positions are kept to 1/256 pixel
+
+
+def test_rotation_shift_shear_and_zoom_are_composed_in_this_order_about_the_centre():
+    drawn = Draw(rotation=30, shift=(0.1, -0.2), shear=20, zoom=(0.5, 2), brightness=1, flips=(False, False))
+    cos, sin, shear = np.cos(np.pi / 6), np.sin(np.pi / 6), np.pi / 9
+    to_centre = np.array([[1, 0, -9.5], [0, 1, -4.5], [0, 0, 1]])  # 10 rows, 20 columns; (column, row, 1)
+    rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    shift = np.array([[1, 0, 2], [0, 1, -2], [0, 0, 1]])
+    shearing = np.array([[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]])
+    whole = np.linalg.inv(to_centre) @ rotation @ shift @ shearing @ np.diag([0.5, 2, 1]) @ to_centre
+    column, row = (whole @ [3, 7, 1])[:2]
+    assert np.allclose(matrix(drawn, 10, 20) @ [7, 3, 1], [row, column])
 
 
 @pytest.mark.slow

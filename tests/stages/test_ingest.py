@@ -157,6 +157,13 @@ def test_bad_images_are_skipped_and_named_with_their_reason(tmp_path):
     ]
 
 
+def test_a_damaged_image_without_an_image_suffix_is_bad_all_the_same(tmp_path):
+    source = by_class(tmp_path / "pets")
+    whole = (source / "dogs" / "0.png").read_bytes()
+    (source / "dogs" / "cut").write_bytes(whole[: len(whole) // 2])
+    assert audit(ingested(tmp_path, source))["skipped"] == [{"path": "dogs/cut", "reason": "truncated"}]
+
+
 def test_a_notice_names_the_first_few_of_many(tmp_path):
     source = by_class(tmp_path / "pets")
     for i in range(9):
