@@ -72,9 +72,12 @@ def last_branches(spec: Spec, store: Store) -> Iterator[dict[str, Any]]:
         for entry in run["instances"].values():
             record = store.record(entry["key"] or "") if entry["gather"] and entry["status"] in ("done", "cached") else None
             if record:
-                for branch in record["key"]["branches"]:
-                    whole = {
-                        n: str(store.object(d)) for n, d in branch["inputs"].items() if store.fault(d, contents=True) is None
-                    }
-                    yield {"axes": branch["axes"], "inputs": whole, "records": {}}
+                yield from (
+                    {"axes": b["axes"], "inputs": whole(b["inputs"], store), "records": {}} for b in record["key"]["branches"]
+                )
                 return
+
+
+def whole(inputs: dict[str, str], store: Store) -> dict[str, str]:
+    """Folders of the artifacts that are in the store as they were stored."""
+    return {need: str(store.object(digest)) for need, digest in inputs.items() if store.fault(digest, contents=True) is None}
