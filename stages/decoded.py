@@ -93,7 +93,8 @@ def threaded(stage: Stage, function: Callable[[In], Out], items: Sequence[In]) -
     """function(item) of all items, in order, on all cores; Pillow and hashlib release the GIL."""
     results: list[Out] = []
     step = max(len(items) // 100, 1)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(cores) as pool:
         try:
             for done, result in enumerate(pool.map(function, items), start=1):
                 results.append(result)
