@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from kpipe import __version__, commands, console
+from kpipe import __version__, console
+from kpipe.commands.plan import explain, plan
+from kpipe.commands.predict import predict
+from kpipe.commands.run import run
+from kpipe.commands.show import logs, show_dag
 from kpipe.errors import ConfigError, Interrupted, KpipeError, StoreError, nearest
 
 
@@ -31,27 +35,27 @@ def parser() -> Arguments:
     top.add_argument("--version", action="version", version=f"kpipe {__version__}")
     verbs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = command(verbs, "run", "bring the pipeline up to date", commands.run)
-    run.add_argument("--jobs", type=positive, default=1, metavar="N", help="stages that run at the same time (default 1)")
-    run.add_argument("--executor", default="local", help="where stages run (default local)")
-    run.add_argument("--keep-going", action="store_true", help="go on with other branches when a stage fails")
-    run.add_argument("--debug", metavar="STAGE", help="run this stage in this process, so that breakpoint() works")
+    running = command(verbs, "run", "bring the pipeline up to date", run)
+    running.add_argument("--jobs", type=positive, default=1, metavar="N", help="stages that run at the same time (default 1)")
+    running.add_argument("--executor", default="local", help="where stages run (default local)")
+    running.add_argument("--keep-going", action="store_true", help="go on with other branches when a stage fails")
+    running.add_argument("--debug", metavar="STAGE", help="run this stage in this process, so that breakpoint() works")
 
-    command(verbs, "plan", "what would run, and why", commands.plan)
-    explain = command(verbs, "explain", "how a stage's key differs from that of its last run", commands.explain, stage=True)
-    explain.set_defaults(until=None)
-    draw = command(verbs, "dag", "draw the DAG", commands.show_dag)
+    command(verbs, "plan", "what would run, and why", plan)
+    explaining = command(verbs, "explain", "how a stage's key differs from that of its last run", explain, stage=True)
+    explaining.set_defaults(until=None)
+    draw = command(verbs, "dag", "draw the DAG", show_dag)
     draw.add_argument("--format", choices=["tree", "mermaid", "dot"], default="tree")
-    command(verbs, "logs", "what a stage printed when it last ran", commands.logs, stage=True)
+    command(verbs, "logs", "what a stage printed when it last ran", logs, stage=True)
 
-    predict = verbs.add_parser(
+    predicting = verbs.add_parser(
         "predict", help="classify pictures with a model of the last run", description="the same preparation as in training"
     )
-    predict.add_argument("paths", nargs="+", metavar="IMAGE|FOLDER")
-    predict.add_argument("--model", default="", metavar="BRANCH|FILE", help="default: the best branch on validation")
-    predict.add_argument("--pipeline", default="pipeline.toml", metavar="FILE", help="default: pipeline.toml")
-    predict.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    predict.set_defaults(function=commands.predict, set=[])
+    predicting.add_argument("paths", nargs="+", metavar="IMAGE|FOLDER")
+    predicting.add_argument("--model", default="", metavar="BRANCH|FILE", help="default: the best branch on validation")
+    predicting.add_argument("--pipeline", default="pipeline.toml", metavar="FILE", help="default: pipeline.toml")
+    predicting.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    predicting.set_defaults(function=predict, set=[])
     return top
 
 

@@ -1,0 +1,59 @@
+"""kpipe plan and kpipe explain: the same look-up as a run makes, in words."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from kpipe import console
+from kpipe.commands.prepare import prepare
+from kpipe.plan import Hit, Pending, Status
+from kpipe.progress import why
+
+
+def plan(args: Namespace) -> int:
+    """Say what would run, and why; nothing is run."""
+    _, store, planner, ids = prepare(args)
+    statuses = planner.plan(ids)
+    store.save_caches()
+    if args.json:
+        console.result_json([{"instance": id_, **status_json(s)} for id_, s in statuses.items()])
+        return 0
+    for line in console.table([[id_, *words(s)] for id_, s in statuses.items()]):
+        console.result(line)
+    return 0
+
+
+def words(status: Status) -> tuple[str, str]:
+    """A status and its reason in words."""
+    if isinstance(status, Hit):
+        return "cached", ""
+    if isinstance(status, Pending):
+        upstream = ", ".join(status.upstream[:3]) + (f" and {len(status.upstream) - 3} more" if len(status.upstream) > 3 else "")
+        return ("run", why(status.reasons)) if status.reasons else ("depends", f"on what {upstream} will give")
+    return "run", why(status.reasons)
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """A status as plain data."""
+    reasons = () if isinstance(status, Hit) else status.reasons
+    upstream = list(status.upstream) if isinstance(status, Pending) else []
+    return {"status": words(status)[0], "reasons": [c.as_json() for c in reasons], "depends_on": upstream}
+
+
+def explain(args: Namespace) -> int:
+    """Say how a stage's key differs from that of its last run."""
+    dag, store, planner, _ = prepare(args)
+    chosen = dag.select(args.stage)
+    statuses = planner.plan(dag.ancestors(chosen))
+    store.save_caches()
+    if args.json:
+        console.result_json([{"instance": id_, **status_json(statuses[id_])} for id_ in chosen])
+        return 0
+    for id_ in chosen:
+        status = statuses[id_]
+        state, why_ = words(status)
+        console.result(f"{id_}: {state}" + (f" {why_}" if state == "depends" else ""))
+        for change in () if isinstance(status, Hit) else status.reasons:
+            console.result(f"  {change}")
+    return 0
