@@ -61,23 +61,30 @@ def _decode_into(folder: Path, stage: Stage, files: Mapping[str, Path], size: tu
 
     def one(numbered: tuple[int, tuple[str, Path]]) -> dict[str, Any] | None:
         row, (content, path) = numbered
-        facts: dict[str, Any] | None
         try:
-            picture = prepare(path, size, resize)
-            images[row] = picture.pixels
-            facts = {"row": row, "width": picture.width, "height": picture.height, "mode": picture.mode, "format": picture.format}
-        except Unreadable:
+            facts = {"row": row, **_decode_one(path, images[row], resize)}
+            if content_hash(path) != content:
+                raise StageError(f"{path.name} changed while it was read", hint="run again when nothing writes to the folder")
+        except Unreadable:  # not remembered: it says nothing about the content
             return None
-        except BadImage as e:
-            facts = {"reason": str(e), "image": not isinstance(e, NotAnImage)}
-        if content_hash(path) != content:
-            raise StageError(f"{path.name} changed while it was read", hint="run again when nothing writes to the folder")
         return facts
 
     facts = threaded(stage, one, list(enumerate(files.items())))
     images.flush()
     index = {content: found for content, found in zip(files, facts, strict=True) if found is not None}
     (folder / "index.json").write_text(json.dumps(index, indent=0))
+
+
+def _decode_one(path: Path, out: NDArray[np.uint8], resize: Resize) -> dict[str, Any]:
+    """Facts of one file; its pixels go to `out` (H, W, 3)."""
+    try:
+        picture = prepare(path, (out.shape[0], out.shape[1]), resize)
+    except Unreadable:
+        raise
+    except BadImage as e:
+        return {"reason": str(e), "image": not isinstance(e, NotAnImage)}
+    out[:] = picture.pixels
+    return {"width": picture.width, "height": picture.height, "mode": picture.mode, "format": picture.format}
 
 
 def content_hash(path: Path) -> str:

@@ -270,6 +270,21 @@ def test_a_file_that_changes_while_it_is_read_stops_the_stage(tmp_path, monkeypa
         ingested(tmp_path, source)
 
 
+def test_a_file_that_goes_away_while_it_is_read_is_named_and_not_remembered(tmp_path, monkeypatch):
+    source = by_class(tmp_path / "pets")
+    real = decoded.prepare
+
+    def removing(path, size, resize):
+        prepared = real(path, size, resize)
+        if path.name == "0.png":
+            path.unlink()
+        return prepared
+
+    monkeypatch.setattr(decoded, "prepare", removing)
+    skipped = audit(ingested(tmp_path, source))["skipped"]
+    assert [s["reason"] for s in skipped] == ["unreadable", "unreadable"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_may_not_be_read_is_skipped_and_not_remembered(tmp_path):
     source = by_class(tmp_path / "pets")
