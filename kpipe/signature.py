@@ -98,7 +98,11 @@ def check(value: Any, type_: Type) -> Mismatch | None:
         allowed = listing(describe(leaf) for leaf in type_.leaves() if leaf.kind != "none")
         near = nearest(value, (c for leaf in type_.leaves() for c in leaf.choices)) if isinstance(value, str) else None
         return Mismatch(allowed, f'did you mean "{near}"?' if near else None)
-    limits = [t.range for t in ranges(type_) if not isinstance(value, (str, bool)) and not within(value, t.range or "")]
+    limits = [
+        t.range
+        for t in ranges(type_)
+        if value is not None and not isinstance(value, (str, bool)) and not within(value, t.range or "")
+    ]
     return Mismatch(limits[0] or "") if limits else None
 
 

@@ -40,9 +40,7 @@ def test_explain_names_an_input_that_changed(toy: Toy) -> None:
     toy.run("--until", "load")
     assert toy.kpipe("explain", "fit[b]").out == "fit[b]: run\n  input load changed\n"
     toy.run("--until", "fit")
-    assert toy.kpipe("explain", "report").out == (
-        "report: run\n  branch a (fit, load) changed\n  branch b (fit, load) changed\n"
-    )
+    assert toy.kpipe("explain", "report").out == ("report: run\n  branch a (fit, load) changed\n  branch b (fit, load) changed\n")
 
 
 def test_run_says_the_same_reason_as_plan(toy: Toy) -> None:
@@ -51,8 +49,6 @@ def test_run_says_the_same_reason_as_plan(toy: Toy) -> None:
 
 
 def test_dag_as_tree_mermaid_and_dot(toy: Toy) -> None:
-    assert toy.kpipe("dag").out == (
-        "load\n  fit  <- load\n    - fit[a]\n    - fit[b]\n    report (gathers)  <- load, fit\n"
-    )
-    assert '  n0 --> n1\n' in toy.kpipe("dag", "--format", "mermaid").out
+    assert toy.kpipe("dag").out == ("load\n  fit  <- load\n    - fit[a]\n    - fit[b]\n    report (gathers)  <- load, fit\n")
+    assert "  n0 --> n1\n" in toy.kpipe("dag", "--format", "mermaid").out
     assert '  "load" -> "fit[a]";\n' in toy.kpipe("dag", "--format", "dot").out

@@ -20,6 +20,7 @@ from kpipe.signature import check, parse, path_leaf
         ("float | None", [None, 1], ["x"]),
         ("Annotated[float, '0 <= dropout < 1']", [0, 0.99], [1, -0.1, "x"]),
         ("Annotated[int, 'n >= 1'] | Literal['all']", [1, "all"], [0, "al"]),
+        ("Annotated[float, '0 <= zoom'] | None", [None, 1], [-1]),
         ("Annotated[list[float], 'x > 0']", [[1, 2]], [[1, 0]]),
         ("Module['stages.backbones']", ["vgg16"], ["vgg"]),
         ("Literal['random'] | Pretrained | File", ["random", "imagenet", "a.h5"], [3]),
