@@ -1,0 +1,69 @@
+"""Rule: the moving statistics of BatchNormalization do not describe the data, so that inference fails where training did not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stages.diagnosis.finding import Effect, Finding
+
+GAP = 0.05  # accuracy of the same images in the two modes
+SERIOUS = 0.2
+FIX = 'stages.train.params.batchnorm = "recalibrate"'
+
+
+def find(
+    used: str, train_modes: Mapping[str, Any], epoch: Mapping[str, float], validation_recalibrated: Callable[[], float]
+) -> Finding | None:
+    """The finding, or None where the statistics serve or where no such layer learned.
+
+    `used` is how unfrozen layers were treated, `train_modes` accuracy and loss of the same training images in both modes,
+    `epoch` the chosen epoch's row of the history; `validation_recalibrated` measures validation accuracy on re-estimated
+    statistics, and is called only where there is a gap.
+    """
+    if used == "recalibrate":
+        return cured(train_modes, epoch)
+    gap = train_modes["batch_statistics"]["accuracy"] - train_modes["inference"]["accuracy"]
+    if used != "train" or gap <= GAP:
+        return None
+    return Finding(
+        rule="batchnorm-gap",
+        severity="error" if gap > SERIOUS else "warning",
+        title="BatchNormalization's moving statistics do not describe the data",
+        cause="The same training images are classified well with the statistics of their batch, as in training, "
+        "and badly with the moving statistics, as in validation and in use.",
+        evidence=evidence(train_modes),
+        fix=FIX,
+        effect=Effect(
+            epoch["val_accuracy"], validation_recalibrated(), "validation accuracy, after re-estimating the statistics"
+        ),
+    )
+
+
+def cured(train_modes: Mapping[str, Any], epoch: Mapping[str, float]) -> Finding | None:
+    """A note that re-estimated statistics were needed, where they were."""
+    moving, recalibrated = epoch["val_accuracy"], epoch["val_accuracy_recalibrated"]
+    if recalibrated - moving <= GAP:
+        return None
+    return Finding(
+        rule="batchnorm-gap",
+        severity="note",
+        title="BatchNormalization's moving statistics lagged behind; the saved model has re-estimated ones",
+        cause="The weights moved faster than the moving averages could follow; "
+        "the statistics were estimated again from training images, with the weights held still.",
+        evidence={
+            "validation_loss_moving": epoch["val_loss"],
+            "validation_loss_recalibrated": epoch["val_loss_recalibrated"],
+            **evidence(train_modes),
+        },
+        effect=Effect(moving, recalibrated, "validation accuracy on moving and on re-estimated statistics"),
+    )
+
+
+def evidence(train_modes: Mapping[str, Any]) -> dict[str, float]:
+    """The two modes' numbers by name."""
+    return {
+        f"train_{number}_{mode}": train_modes[mode][number]
+        for mode in ("inference", "batch_statistics")
+        for number in ("accuracy", "loss")
+    }

@@ -1,0 +1,162 @@
+"""Evaluate the trained network: predictions, metrics, what it costs, and the measured findings."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kpipe.stage import Stage, StageError
+from stages import activations, batchnorm, device, json_files, keras_files, metrics
+from stages.diagnosis import batchnorm_gap, input_scale, probe
+from stages.diagnosis.finding import Finding
+from stages.feed import BATCH, Feed
+from stages.labels import Labels, sample
+from stages.pixels import Contract
+from stages.scores import loss_and_accuracy
+
+CHECKED = 64  # images that go through the saved model from their pixels
+TOLERANCE = 1e-4  # of a probability
+BOTH_MODES = 512  # training images that are looked at in both BatchNormalization modes
+
+
+def run(stage: Stage) -> None:
+    """Write predictions.csv, metrics.json and findings.json for the validation and test images."""
+    began = time.perf_counter()
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    computes_on = device.prepare()
+    trained = Trained.read(stage)
+    rows = trained.labels.rows("validation", "test")
+    predicting = time.perf_counter()
+    probabilities = trained.feed.predict(rows, lambda done: stage.progress(done, len(rows)))
+    predicted_in = time.perf_counter() - predicting
+    check_from_pixels(trained, rows, probabilities)
+    write_predictions(stage.out / "predictions.csv", trained.labels, rows, probabilities)
+    modes = both_modes(trained)
+    json_files.write(stage.out / "metrics.json", tell(trained, rows, probabilities, modes))
+    found = [finding.to_json() for finding in findings(stage, trained, modes)]
+    json_files.write(stage.out / "findings.json", found)
+    stage.measure(
+        evaluate_seconds=time.perf_counter() - began,
+        images_per_second=len(rows) / predicted_in,
+        peak_memory_bytes=device.peak_memory_bytes(),
+        device=computes_on,
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, how it was trained, and the images it is judged on."""
+
+    network: keras.Model
+    training: dict[str, Any]
+    labels: Labels
+    pixels: Feed
+    feed: Feed  # the shortest way to the same output: from stored activations where there are any
+
+    @classmethod
+    def read(cls, stage: Stage) -> Trained:
+        """From the artifacts of ingest, build and train."""
+        network = keras_files.read(stage.inputs["train"] / "model.keras")
+        training = json_files.read(stage.inputs["train"] / "training.json")
+        images = stage.inputs["ingest"] / "images.npy"
+        cut = training["frozen_prefix"]["cut"] if training["frozen_prefix"] else []
+        feed = activations.feed(stage, network, cut, backbone=stage.inputs["build"] / "backbone.keras", images=images)
+        pixels = Feed(network, (np.load(images, mmap_mode="r"),))
+        return cls(network, training, Labels(stage.inputs["ingest"]), pixels, feed)
+
+
+def check_from_pixels(trained: Trained, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:
+    """StageError where the saved model, given pixels, does not predict what its upper part did, given activations."""
+    if trained.feed.model is trained.network:
+        return
+    chosen = np.linspace(0, len(rows) - 1, min(CHECKED, len(rows))).astype(np.int64)
+    difference = float(np.abs(trained.pixels.predict(rows[chosen]) - probabilities[chosen]).max())
+    if not difference <= TOLERANCE:
+        raise StageError(
+            f"predictions from stored activations differ from the saved model's by up to {difference:.2g}",
+            hint='set stages.train.params.activations = "off", and report this: it is a fault of kpipe',
+        )
+
+
+def write_predictions(path: Path, labels: Labels, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:
+    """One row an image, in manifest order; probabilities in the fewest digits that give the float32 back exactly."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["row", "path", "split", "label", "predicted", "correct", *(f"p_{name}" for name in labels.classes)])
+        for row, probability in zip(rows, probabilities, strict=True):
+            item, predicted = labels.items[row], labels.classes[int(probability.argmax())]
+            known = [item.row, item.path, item.split, item.label, predicted, int(predicted == item.label)]
+            table.writerow([*known, *(str(p) for p in probability)])
+
+
+def both_modes(trained: Trained) -> dict[str, Any]:
+    """Accuracy and loss of the same training images in inference mode, and with the statistics of their batch.
+
+    Batch statistics are those of the layers that learned, in batches of training's size; without any, both are the same.
+    """
+    size, names = trained.training["batch_size"], trained.training["batchnorm"]["names"]
+    rows = sample(trained.labels.rows("train"), BOTH_MODES, 0)
+    rows = rows[: max(len(rows) // size, 1) * size]
+    results = {"inference": trained.feed.predict(rows)}
+    results["batch_statistics"] = results["inference"]
+    if names:
+        mode = Feed(batchnorm.batch_mode(trained.feed.model, names).output, trained.feed.arrays)
+        batches = [output[0] for output in mode.outputs(rows, batch_size=min(size, len(rows)))]
+        results["batch_statistics"] = np.concatenate(batches)
+    told = {name: loss_and_accuracy(values, trained.labels.index[rows]) for name, values in results.items()}
+    return {"images": len(rows), **{name: {"loss": loss, "accuracy": accuracy} for name, (loss, accuracy) in told.items()}}
+
+
+def tell(trained: Trained, rows: NDArray[np.int64], probabilities: NDArray[np.float32], modes: dict[str, Any]) -> dict[str, Any]:
+    """metrics.json."""
+    told: dict[str, Any] = {"classes": trained.labels.classes, "train_modes": modes}
+    for split in ("validation", "test"):
+        chosen = np.isin(rows, trained.labels.rows(split))
+        labels = trained.labels.index[rows[chosen]]
+        told[split] = metrics.of_split(probabilities[chosen].astype(np.float64), labels, trained.labels.classes)
+    return {**told, **{name: trained.training[name] for name in ("parameters", "trainable_parameters")}}
+
+
+def findings(stage: Stage, trained: Trained, modes: dict[str, Any]) -> list[Finding]:
+    """What every rule found."""
+    used = trained.training["batchnorm"]["used"]
+    found = [
+        input_scale_finding(stage.inputs["build"], trained),
+        batchnorm_gap.find(used, modes, chosen_epoch(stage, trained), lambda: validation_recalibrated(trained)),
+    ]
+    return [finding for finding in found if finding]
+
+
+def input_scale_finding(build: Path, trained: Trained) -> Finding | None:
+    """The rule on the backbone as it was before training; nothing is expected of the pixels where its weights are random."""
+    expected = json_files.read(build / "pixels.json")["expected"]
+    if expected is None:
+        return None
+    rows = sample(trained.labels.rows("train"), 2 * probe.FIT, 0)
+    seen = input_scale.Sample(trained.pixels.arrays[0][rows], trained.labels.index[rows])
+    return input_scale.find(keras_files.read(build / "backbone.keras"), seen, Contract.from_json(expected))
+
+
+def chosen_epoch(stage: Stage, trained: Trained) -> dict[str, float]:
+    """The history's row of the epoch whose weights were kept."""
+    with (stage.inputs["train"] / "history.csv").open(newline="", encoding="utf-8") as file:
+        history = list(csv.DictReader(file))
+    return {name: float(value) for name, value in history[trained.training["epoch_chosen"] - 1].items()}
+
+
+def validation_recalibrated(trained: Trained) -> float:
+    """Validation accuracy after re-estimating the statistics of the BatchNormalization layers that learned."""
+    model, names = trained.feed.model, trained.training["batchnorm"]["names"]
+    rows = sample(trained.labels.rows("train"), batchnorm.SAMPLE, 0)
+    estimated = batchnorm.estimate(batchnorm.batch_mode(model, names), trained.feed, rows, BATCH)
+    batchnorm.assign(trained.network, estimated)
+    validation = trained.labels.rows("validation")
+    return loss_and_accuracy(trained.feed.predict(validation), trained.labels.index[validation])[1]
