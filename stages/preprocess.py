@@ -52,7 +52,8 @@ def run(
     shown = contact_sheet.chosen(manifest.read(ingest / "manifest.csv"))
     contact_sheet.write(stage.out / "contact_sheet.png", images, shown, applied, wanted, recipe)
     json_files.write(stage.out / "pixels.json", {
-        "scaling": scaling, "backbone": model, "contract": applied.to_json(), "weights_contract": wanted.to_json(),
+        "scaling": scaling, "backbone": model, "image_size": dataset["image_size"],
+        "contract": applied.to_json(), "weights_contract": wanted.to_json(),
     })  # fmt: skip
     json_files.write(stage.out / "augment.json", recipe.to_json())
     checks = [
