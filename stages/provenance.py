@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from stages.results import NEEDS, Result
 from stages.wording import listing, memory
+
+UNSET = "not set"  # TOML has no word for it: the parameter is left out
 
 
 @dataclass
@@ -50,6 +53,11 @@ def settings(results: list[Result]) -> list[Setting]:
     )
 
 
+def by_stage(collected: list[Setting]) -> dict[str, list[Setting]]:
+    """Settings of each stage, stages in their order."""
+    return {stage: own for stage in NEEDS if (own := [setting for setting in collected if setting.group == stage])}
+
+
 def versions(results: list[Result]) -> list[Setting]:
     """Python and the packages whose versions entered the keys."""
     return _collect(
@@ -63,6 +71,12 @@ def versions(results: list[Result]) -> list[Setting]:
 def _packages(key: dict[str, Any]) -> dict[str, str]:
     python = {"python": key["python"]} if "python" in key else {}
     return python | (key.get("packages") or {}) | ((key.get("keras") or {}).get("packages") or {})
+
+
+def made(artifact: Artifact) -> str:
+    """`2026-01-02 03:04 UTC`."""
+    created = artifact.record.get("created")
+    return f"{datetime.fromisoformat(created).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if created else ""
 
 
 def hardware(results: list[Result]) -> list[Setting]:
@@ -115,10 +129,11 @@ def toml(results: list[Result], where: Callable[[list[int]], str]) -> str:
         header = f"[stages.{setting.group}.params]"
         if header not in lines:
             lines += ["", header]
+        told = {value: numbers for value, numbers in setting.values.items() if value != UNSET}
         if setting.shared:
-            lines.append(f"{setting.name} = {next(iter(setting.values))}")
+            lines += [f"{setting.name} = {value}" for value in told]
         else:
-            lines += [f"# {setting.name} = {value}  ({where(numbers)})" for value, numbers in setting.values.items()]
+            lines += [f"# {setting.name} = {value}  ({where(numbers)})" for value, numbers in told.items()]
     return "\n".join(lines[1:])
 
 
@@ -145,4 +160,4 @@ def _once(texts: Iterable[str]) -> list[str]:
 
 def _text(value: Any) -> str:
     """A parameter's value the way TOML writes it."""
-    return json.dumps(value, ensure_ascii=False)
+    return UNSET if value is None else json.dumps(value, ensure_ascii=False)

@@ -99,11 +99,12 @@ def origins(complete: list[Result]) -> dict[str, Any]:
         "which": which,
         "audits": distinct(complete, "ingest"),
         "sheets": contact_sheets(complete),
-        "settings": provenance.settings(complete),
+        "settings": provenance.by_stage(provenance.settings(complete)),
         "toml": provenance.toml(complete, which),
         "versions": provenance.versions(complete),
         "hardware": provenance.hardware(complete),
         "artifacts": provenance.artifacts(complete),
+        "made": provenance.made,
         "notices": provenance.notices(complete),
         "commits": provenance.commits(complete),
     }

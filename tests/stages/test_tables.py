@@ -51,7 +51,14 @@ def test_interval_of_a_paired_difference_covers_the_truth() -> None:
     draws = rng.multinomial(images, [only_first, only_second, 1 - only_first - only_second], size=2000)
     intervals = [paired_interval(int(b), int(c), images) for b, c, _ in draws]
     covered = [low <= only_first - only_second <= high for low, high in intervals]
-    assert 0.935 <= np.mean(covered) <= 0.975
+    assert 0.94 <= np.mean(covered) <= 0.99
+
+
+def test_interval_of_a_difference_never_contradicts_the_test() -> None:
+    for only_first in range(40):
+        for only_second in range(40):
+            low, high = paired_interval(only_first, only_second, 270)
+            assert (low > 0 or high < 0) == (mcnemar(only_first, only_second) < 0.05)
 
 
 def test_comparison_counts_images_that_one_alone_got_right(tmp_path: Path) -> None:
