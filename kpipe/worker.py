@@ -35,7 +35,7 @@ def import_from(root: str) -> None:
     """Put the project first on sys.path, its modules imported through ProjectLoader."""
 
     def finder(path: str) -> FileFinder:
-        if not Path(path).resolve().is_relative_to(Path(root).resolve()) or "site-packages" in path:
+        if not Path(path).is_relative_to(root) or "site-packages" in path:
             raise ImportError
         return FileFinder(path, (ProjectLoader, [".py"]))
 
