@@ -33,7 +33,9 @@ def span(low: float, high: float, digits: int) -> str:
 
 
 def difference(value: float, low: float, high: float, digits: int) -> str:
-    """`+0.013 (-0.010 to +0.036)`: a difference with its interval, signs always shown."""
+    """`+0.013 (-0.010 to +0.036)`: a difference with its interval, signs always shown, a limit beside 0 never as 0."""
+    while digits < 5 and any(limit and float(f"{limit:.{digits}f}") == 0 for limit in (low, high)):
+        digits += 1
     shown = f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
     return shown.replace("-", MINUS)
 

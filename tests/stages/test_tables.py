@@ -208,5 +208,10 @@ def test_a_share_that_is_not_whole_never_reads_as_whole() -> None:
     assert wording.fixed(-0.5, 2) == "\N{MINUS SIGN}0.50"
 
 
+def test_a_limit_beside_zero_shows_on_which_side_it_lies() -> None:
+    assert wording.difference(0.041, -0.0003, 0.079, 3) == "+0.0410 (−0.0003 to +0.0790)"
+    assert wording.difference(0.041, 0.002, 0.079, 3) == "+0.041 (+0.002 to +0.079)"
+
+
 def test_control_characters_of_names_are_shown_not_sent() -> None:
     assert wording.printable("a\x07b\u202ec") == "a\\u0007b\\u202ec"
