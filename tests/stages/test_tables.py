@@ -209,7 +209,7 @@ def test_a_share_that_is_not_whole_never_reads_as_whole() -> None:
 
 
 def test_a_limit_beside_zero_shows_on_which_side_it_lies() -> None:
-    assert wording.difference(0.041, -0.0003, 0.079, 3) == "+0.0410 (−0.0003 to +0.0790)"
+    assert wording.difference(0.041, -0.0003, 0.079, 3) == f"+0.0410 ({wording.MINUS}0.0003 to +0.0790)"
     assert wording.difference(0.041, 0.002, 0.079, 3) == "+0.041 (+0.002 to +0.079)"
 
 
