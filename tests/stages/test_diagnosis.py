@@ -1,0 +1,133 @@
+"""The findings: each fires on an injected fault, with the measured effect of its fix, and is silent on a healthy run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from stages import batchnorm, evaluate, train
+from stages.diagnosis import batchnorm_gap, input_scale, probe
+from stages.pixels import CONTRACTS, apply
+from tests.stages import tiny
+
+
+def sample() -> input_scale.Sample:
+    """Images in which one channel is brighter, by class."""
+    labels = np.arange(240) % 3
+    images = np.random.default_rng(0).integers(0, 120, (240, tiny.SIZE, tiny.SIZE, 3))
+    images[np.arange(240), :, :, 2 - labels] += 60
+    return input_scale.Sample(images.astype(np.uint8), labels.astype(np.int32))
+
+
+def trained_on(contract: str, given: str) -> keras.Model:
+    """A backbone whose first BatchNormalization remembers pixels of one contract and that is given those of another."""
+    applied = CONTRACTS[given]
+    network = tiny.backbone()
+    config = network.get_layer("pixels").get_config()
+    keras.utils.set_random_seed(1)
+    image = keras.Input((tiny.SIZE, tiny.SIZE, 3), dtype="uint8", name="image")
+    channels = keras.ops.flip(image, axis=-1) if applied.channel_order == "bgr" else image
+    x = keras.layers.Rescaling(**{**config, "scale": applied.scale, "offset": list(applied.offset)})(channels)
+    for layer in network.layers[2:4]:
+        x = layer(x)
+    x = keras.layers.Activation("relu")(x)
+    model = keras.Model(image, x, name="tiny")
+    entering = keras.Model(model.get_layer("pixels").output, model.get_layer("conv1").output).predict(
+        apply(CONTRACTS[contract], sample().images), verbose=0
+    )
+    batchnorm.assign(model, {"bn1": (entering.mean((0, 1, 2)), entering.var((0, 1, 2)))})
+    return model
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_pixels_as_the_weights_want_them_are_no_finding(contract: str) -> None:
+    assert input_scale.find(trained_on(contract, contract), sample(), CONTRACTS[contract]) is None
+
+
+@pytest.mark.parametrize("given", ["unit", "symmetric", "none"])
+def test_other_pixels_than_the_weights_were_trained_on_are_found(given: str) -> None:
+    found = input_scale.find(trained_on("caffe", given), sample(), CONTRACTS["caffe"])
+    assert found is not None
+    assert (found.rule, found.fix) == ("input-scale", 'stages.preprocess.params.scaling = "model"')
+    assert found.evidence["range"] == pytest.approx(
+        [apply(CONTRACTS[given], sample().images).min(), apply(CONTRACTS[given], sample().images).max()]
+    )
+    assert found.evidence["distance_nats"] > 10 * found.evidence["distance_expected_nats"]  # type: ignore[operator]
+    assert found.effect is not None
+    assert 0 <= found.effect.as_configured <= 1
+
+
+def test_swapped_channels_are_found_though_the_range_is_right() -> None:
+    swapped = trained_on("unit", "unit")
+    images = sample().images // np.array([1, 2, 4], np.uint8)
+    mirrored = input_scale.Sample(images, sample().labels)
+    measured, wanted = input_scale.pixels_given(swapped, images), apply(CONTRACTS["unit"], images[..., ::-1])
+    assert input_scale.mismatch(measured, wanted) > input_scale.TOLERANCE
+    assert input_scale.find(swapped, mirrored, CONTRACTS["unit"]) is None
+
+
+def test_weights_that_were_trained_on_other_pixels_than_said_are_found() -> None:
+    found = input_scale.find(trained_on("unit", "caffe"), sample(), CONTRACTS["caffe"])
+    assert found is not None
+    assert found.fix == 'stages.build.params.weights_scaling = "unit"'
+
+
+def test_a_probe_tells_features_with_a_signal_from_noise() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 512).astype(np.int32)
+    noise = rng.normal(size=(512, 20)).astype(np.float32)
+    assert probe.accuracy(noise, labels) < 0.65
+    assert probe.accuracy(noise + 3 * labels[:, None], labels) > 0.95
+    assert probe.accuracy(noise, np.zeros(512, np.int32)) == 1.0
+
+
+def modes(inference: float, batch: float) -> dict[str, Any]:
+    return {"inference": {"accuracy": inference, "loss": 1.0}, "batch_statistics": {"accuracy": batch, "loss": 0.1}}
+
+
+@pytest.mark.parametrize(("inference", "severity"), [(0.2, "error"), (0.85, "warning"), (0.95, None), (1.0, None)])
+def test_a_gap_between_batchnorm_modes_is_found_by_its_size(inference: float, severity: str | None) -> None:
+    found = batchnorm_gap.find("train", modes(inference, 0.97), {"val_accuracy": inference}, lambda: 0.96)
+    assert (found and found.severity) == severity
+    if found:
+        assert found.fix == 'stages.train.params.batchnorm = "recalibrate"'
+        assert found.effect is not None
+        assert (found.effect.as_configured, found.effect.with_fix) == (inference, 0.96)
+
+
+def test_a_gap_that_was_cured_is_a_note() -> None:
+    epoch = {"val_accuracy": 0.2, "val_accuracy_recalibrated": 0.95, "val_loss": 5.0, "val_loss_recalibrated": 0.2}
+    found = batchnorm_gap.find("recalibrate", modes(0.97, 0.97), epoch, lambda: 0.0)
+    assert found is not None
+    assert (found.severity, found.fix) == ("note", None)
+    healthy = {**epoch, "val_accuracy": 0.94}
+    assert batchnorm_gap.find("recalibrate", modes(0.97, 0.97), healthy, lambda: 0.0) is None
+
+
+def findings(folder: Path) -> list[dict[str, Any]]:
+    return list(json.loads((folder / "findings.json").read_text()))
+
+
+def test_lagging_statistics_are_found_in_a_run_and_the_fix_measured(tmp_path: Path) -> None:
+    run = tiny.start(tmp_path)  # few steps from random weights: the moving averages have hardly moved
+    run.run("train", train.run, epochs=5, batch_size=8, learning_rate=0.02, unfreeze="all", batchnorm="train")
+    (found,) = findings(run.run("evaluate", evaluate.run))
+    assert found["rule"] == "batchnorm-gap"
+    assert found["effect"]["with_fix"] > found["effect"]["as_configured"] + 0.2
+
+
+def test_a_healthy_run_has_no_findings(tmp_path: Path) -> None:
+    run = tiny.start(tmp_path, expected=tiny.UNIT)
+    run.run("train", train.run, epochs=3, learning_rate=0.01)
+    assert findings(run.run("evaluate", evaluate.run)) == []
+
+
+def test_wrong_scaling_is_found_in_a_run(tmp_path: Path) -> None:
+    run = tiny.start(tmp_path, expected=CONTRACTS["caffe"].to_json())
+    run.run("train", train.run, epochs=1)
+    (found,) = findings(run.run("evaluate", evaluate.run))
+    assert found["rule"] == "input-scale"
+    assert found["evidence"]["range_expected"][0] < -50

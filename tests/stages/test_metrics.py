@@ -1,0 +1,59 @@
+"""Metrics equal scikit-learn's, and say what they say on numbers that can be checked by hand."""
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from stages import metrics
+from stages.scores import loss_and_accuracy
+
+
+@pytest.fixture
+def predicted() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(200, 3))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return probabilities.astype(np.float32).astype(np.float64), rng.integers(0, 3, 200).astype(np.int32)
+
+
+def test_metrics_equal_scikit_learns(predicted: tuple[np.ndarray, np.ndarray]) -> None:
+    probabilities, labels = predicted
+    told = metrics.of_split(probabilities, labels, ["a", "b", "c"])
+    guess = probabilities.argmax(axis=1)
+    assert told["accuracy"] == sklearn.metrics.accuracy_score(labels, guess)
+    assert told["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(labels, guess, average="macro"))
+    assert told["log_loss"] == pytest.approx(
+        sklearn.metrics.log_loss(labels, probabilities / probabilities.sum(1, keepdims=True))
+    )
+    assert told["confusion"] == sklearn.metrics.confusion_matrix(labels, guess).tolist()
+    report = sklearn.metrics.classification_report(labels, guess, target_names=["a", "b", "c"], output_dict=True)
+    for name, numbers in told["per_class"].items():
+        assert numbers["precision"] == pytest.approx(report[name]["precision"])
+        assert numbers["recall"] == pytest.approx(report[name]["recall"])
+        assert numbers["support"] == report[name]["support"]
+
+
+def test_a_confusion_matrix_has_the_true_classes_as_rows() -> None:
+    told = metrics.of_split(np.array([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]]), np.array([0, 0, 1], np.int32), ["a", "b"])
+    assert told["confusion"] == [[0, 2], [0, 1]]
+    assert told["majority_accuracy"] == pytest.approx(2 / 3)
+    assert told["per_class"]["a"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2}
+
+
+def test_a_class_that_no_image_has_is_counted_as_zero() -> None:
+    told = metrics.of_split(np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]), np.array([0, 1], np.int32), ["a", "b", "c"])
+    assert told["per_class"]["c"]["support"] == 0
+    assert told["accuracy"] == 1.0
+
+
+def test_the_interval_is_wilsons() -> None:
+    low, high = metrics.interval(90, 100)
+    assert low == pytest.approx(0.8256, abs=1e-4)  # Wilson 1927, as statsmodels and R's binom give it
+    assert high == pytest.approx(0.9448, abs=1e-4)
+    assert metrics.interval(0, 10)[0] == 0.0
+
+
+def test_loss_is_clipped_as_keras_clips_it() -> None:
+    loss, accuracy = loss_and_accuracy(np.array([[0.0, 1.0], [0.0, 1.0]], np.float32), np.array([0, 1], np.int32))
+    assert loss == pytest.approx(-np.log(1e-7) / 2, rel=1e-3)
+    assert accuracy == 0.5
