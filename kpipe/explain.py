@@ -85,7 +85,7 @@ def branch_changes(old: list[Any], new: list[Any]) -> Iterator[Change]:
     """Branches of a gathered stage that came, went, or have other inputs."""
 
     def by_label(branches: list[Any]) -> dict[str, Any]:
-        return {",".join(str(v) for v in b["axes"].values()) or "all": b["inputs"] for b in branches}
+        return {",".join(str(value) for _axis, value in b["axes"]) or "all": b["inputs"] for b in branches}
 
     before, after = by_label(old), by_label(new)
     for change in differences("branch", before, after):

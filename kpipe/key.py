@@ -19,7 +19,7 @@ class Key:
     params: Mapping[str, Any]  # every parameter, defaults filled in
     files: Mapping[str, str]  # File, Folder and pretrained parameters -> digest of their content
     inputs: Mapping[str, str]  # need -> digest of its artifact
-    branches: tuple[Mapping[str, Any], ...]  # gathered: {"axes": ..., "inputs": ...} of every branch
+    branches: tuple[Mapping[str, Any], ...]  # gathered: {"axes": [[axis, value]...], "inputs": {need: digest}} a branch
     code: Mapping[str, Any]  # file of the closure -> {definition: digest}, or a resource's digest
     python: str
     packages: Mapping[str, str]  # distributions that the closure imports -> version

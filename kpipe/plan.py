@@ -70,7 +70,10 @@ class Planner:
             files=instance.parameters.digests(cache or self.store.files),
             inputs={need: outputs[id_] for need, id_ in instance.inputs.items()},
             branches=tuple(
-                {"axes": dict(axes), "inputs": {need: outputs[id_] for need, id_ in inputs.items() if id_ in outputs}}
+                {
+                    "axes": [list(pair) for pair in axes.items()],
+                    "inputs": {need: outputs[id_] for need, id_ in inputs.items() if id_ in outputs},
+                }
                 for axes, inputs in instance.branches
             ),
             code=instance.closure.code,

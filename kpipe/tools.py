@@ -73,7 +73,8 @@ def last_branches(spec: Spec, store: Store) -> Iterator[dict[str, Any]]:
             record = store.record(entry["key"] or "") if entry["gather"] and entry["status"] in ("done", "cached") else None
             if record:
                 yield from (
-                    {"axes": b["axes"], "inputs": whole(b["inputs"], store), "records": {}} for b in record["key"]["branches"]
+                    {"axes": dict(b["axes"]), "inputs": whole(b["inputs"], store), "records": {}}
+                    for b in record["key"]["branches"]
                 )
                 return
 

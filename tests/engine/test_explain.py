@@ -52,3 +52,17 @@ def test_dag_as_tree_mermaid_and_dot(toy: Toy) -> None:
     assert toy.kpipe("dag").out == ("load\n  fit  <- load\n    - fit[a]\n    - fit[b]\n    report (gathers)  <- load, fit\n")
     assert "  n0 --> n1\n" in toy.kpipe("dag", "--format", "mermaid").out
     assert '  "load" -> "fit[a]";\n' in toy.kpipe("dag", "--format", "dot").out
+
+
+def test_order_of_axes_is_part_of_what_a_gathered_stage_sees(toy: Toy) -> None:
+    two = '[matrix]\nmodel = [{ name = "a", rate = 0.5 }, { name = "b", rate = 2 }]'
+    toy.edit("pipeline.toml", two, two + '\nbest = ["x", "y"]')
+    toy.edit("pipeline.toml", "epochs = 8", 'epochs = 8\nnote = "${best}"')
+    toy.edit("stages/fit.py", "epochs: int = 1", "epochs: int = 1, note: str = ''")
+    toy.run()
+    assert toy.report.splitlines()[1].startswith("a,x: ")
+    assert toy.kpipe("plan", "--set", "stages.fit.params.epochs=9").out.splitlines()[-1].startswith("report    depends")
+    text = (toy.root / "pipeline.toml").read_text().replace(two, "[matrix]").replace('\nbest = ["x", "y"]', '\nbest = ["x", "y"]' + two[8:])
+    toy.write("pipeline.toml", text)
+    assert toy.ran() >= {"report"}
+    assert toy.report.splitlines()[1].startswith("x,a: ")
