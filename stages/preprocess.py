@@ -52,7 +52,7 @@ def run(
     shown = contact_sheet.chosen(manifest.read(ingest / "manifest.csv"))
     contact_sheet.write(stage.out / "contact_sheet.png", images, shown, applied, wanted, recipe)
     json_files.write(stage.out / "pixels.json", {
-        "scaling": scaling, "backbone": model, "image_size": dataset["image_size"],
+        "scaling": scaling, "backbone": model, "name": backbone.NAME, "image_size": dataset["image_size"],
         "contract": applied.to_json(), "weights_contract": wanted.to_json(),
     })  # fmt: skip
     json_files.write(stage.out / "augment.json", recipe.to_json())

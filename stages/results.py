@@ -15,7 +15,6 @@ from kpipe.stage import Branch
 from stages import json_files
 
 NEEDS = ("ingest", "preprocess", "build", "train", "evaluate")
-NAMES = {"resnet50": "ResNet50", "vgg16": "VGG16"}
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 
 
@@ -46,7 +45,7 @@ class Result:
     @property
     def model(self) -> str:
         """The backbone's name as the field writes it."""
-        return NAMES.get(self.backbone, self.backbone)
+        return str(self.pixels.get("name", self.backbone))
 
     @property
     def name(self) -> str:

@@ -143,7 +143,7 @@ def answers(classifier: Classifier, names: list[str], pixels: NDArray[np.uint8])
         probabilities = np.hstack([1 - probabilities, probabilities])
     likeliest = probabilities.argmax(axis=1)
     return [
-        [name, classifier.classes[index], *(f"{p:.6g}" for p in (row[index], *row))]
+        [name, classifier.classes[index], *(f"{p:.6f}" for p in (row[index], *row))]
         for name, index, row in zip(names, likeliest, probabilities, strict=True)
     ]
 
