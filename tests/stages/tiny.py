@@ -16,9 +16,10 @@ import numpy as np
 from kpipe.stage import Stage
 from stages import batchnorm, head, keras_files
 from stages.manifest import Item, write
+from stages.pixels import CONTRACTS, Contract
 
 CLASSES = ["blue", "green", "red"]
-UNIT = {"channel_order": "rgb", "scale": 1 / 255, "offset": [0.0, 0.0, 0.0]}
+UNIT = CONTRACTS["unit"]
 SIZE = 12
 
 
@@ -44,7 +45,12 @@ class Run:
 
 
 def start(
-    folder: Path, *, images: int = 90, expected: dict[str, Any] | None = None, augment: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    images: int = 90,
+    applied: Contract = UNIT,
+    expected: Contract | None = None,
+    augment: dict[str, Any] | None = None,
 ) -> Run:
     """A run with the artifacts of ingest, preprocess and build."""
     run = Run(folder)
@@ -54,34 +60,40 @@ def start(
     ingest(run.inputs["ingest"], images)
     recipe = augment or {"name": "none", "settings": {"brightness": [1.0, 1.0]}, "validation": False, "seed": 0}
     dump(run.inputs["preprocess"] / "augment.json", recipe)
-    network = backbone()
+    network = backbone(applied)
     keras_files.write(network, run.inputs["build"] / "backbone.keras")
     dump(run.inputs["build"] / "layers.json", {"backbone_layers": layer_names(network)})
-    dump(run.inputs["build"] / "pixels.json", {"applied": UNIT, "expected": expected, "scaling": "model", "weights": "random"})
+    pixels = {"applied": applied.to_json(), "expected": expected and expected.to_json(), "scaling": "model", "weights": "random"}
+    dump(run.inputs["build"] / "pixels.json", pixels)
     return run
 
 
 def ingest(folder: Path, images: int) -> None:
-    """Noise in which one channel is brighter, by class; every third image is for validation or test."""
+    """Noise in which one channel is brighter, by class."""
     rng = np.random.default_rng(3)
     labels = np.arange(images) % len(CLASSES)
     pixels = rng.integers(0, 120, (images, SIZE, SIZE, 3))
     pixels[np.arange(images), :, :, 2 - labels] += 60
     np.save(folder / "images.npy", pixels.astype(np.uint8))
-    splits = ["validation" if i % 6 == 1 else "test" if i % 6 == 4 else "train" for i in range(images)]
     items = [
-        Item(f"{i:03d}.png", CLASSES[labels[i]], "0" * 64, SIZE, SIZE, "RGB", "PNG", 100, i, splits[i]) for i in range(images)
+        Item(f"{i:03d}.png", CLASSES[labels[i]], "0" * 64, SIZE, SIZE, "RGB", "PNG", 100, i, split(i)) for i in range(images)
     ]
     write(folder / "manifest.csv", items)
     dump(folder / "dataset.json", {"classes": CLASSES, "image_size": [SIZE, SIZE]})
 
 
-def backbone(scale: float = 1 / 255) -> keras.Model:
-    """Two convolutions, then a residual block: 11 layers as keras.applications would list them."""
+def split(row: int) -> str:
+    """Of six images of every class, one is for validation and one for test."""
+    return {1: "validation", 4: "test"}.get(row // len(CLASSES) % 6, "train")
+
+
+def backbone(contract: Contract = UNIT) -> keras.Model:
+    """A convolution, then a residual block: 11 layers as keras.applications would list them."""
     keras.utils.set_random_seed(1)
     layers = keras.layers
     image = keras.Input((SIZE, SIZE, 3), dtype="uint8", name="image")
-    x = layers.Rescaling(scale, name="pixels")(image)
+    channels = keras.ops.flip(image, axis=-1) if contract.channel_order == "bgr" else image
+    x = layers.Rescaling(contract.scale, offset=list(contract.offset), name="pixels")(channels)
     x = layers.Conv2D(8, 3, name="conv1")(x)
     x = layers.BatchNormalization(name="bn1")(x)
     x = shortcut = layers.Activation("relu", name="relu1")(x)
