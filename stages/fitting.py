@@ -82,6 +82,7 @@ def fit(
     for epoch in range(1, epochs + 1):
         row = train_epoch(batches, epoch, epochs, fitted, progress)
         statistics = measure_epoch(network, epoch, row, validation, recalibration)
+        refuse_not_finite(row)
         fitted.history.append(row)
         if patience == 0 or row[fitted.watched] < best:
             best, fitted.chosen = row[fitted.watched], epoch
@@ -101,8 +102,13 @@ def train_epoch(batches: Batches, epoch: int, epochs: int, fitted: Fitted, progr
     steps = len(batches)
     watch = Watch(epoch, steps, lambda step, **logs: progress((epoch - 1) * steps + step, epochs * steps, **logs))
     model = batches.feed.model
-    model.fit(batches, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0, callbacks=[watch])
-    watch.raise_where_not_finite(float(np.asarray(model.optimizer.learning_rate)))
+    try:
+        model.fit(batches, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0, callbacks=[watch])
+    except NotFinite:
+        raise StageError(
+            f"the loss is not a finite number any more, in epoch {epoch}, step {min(watch.failed)} of {steps}",
+            hint="lower learning_rate, or look at the scaling of the pixels",
+        ) from None
     fitted.epoch_seconds.append(time.perf_counter() - watch.began)
     fitted.first_step_seconds = fitted.first_step_seconds or watch.first_step_seconds
     history = model.history.history
@@ -124,8 +130,19 @@ def measure_epoch(
     return estimated
 
 
+def refuse_not_finite(row: Row) -> None:
+    """StageError where the last step of an epoch left weights that give no finite loss."""
+    broken = [name for name, value in row.items() if not math.isfinite(value)]
+    if broken:
+        raise StageError(f"{broken[0]} is not a finite number after epoch {row['epoch']}", hint="lower learning_rate")
+
+
+class NotFinite(Exception):
+    """The loss is NaN or infinite."""
+
+
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-    """Reports progress, and stops at the first step whose loss is not finite.
+    """Reports progress, and raises NotFinite at the first step whose loss is not finite.
 
     `async_safe` lets Keras hand over the logs from another thread, so that no step waits for the one before it.
     """
@@ -150,15 +167,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no typ
             self.first_step_seconds = self.first_step_seconds or now - self.began
             if not math.isfinite(logs["loss"]):
                 self.failed.append(batch + 1)
-                self.model.stop_training = True
+                raise NotFinite
             elif now - self.reported > self.INTERVAL or batch + 1 == self.steps:
                 self.reported = now
                 self.report(batch + 1, epoch=self.epoch, loss=float(logs["loss"]), accuracy=float(logs["accuracy"]))
-
-    def raise_where_not_finite(self, learning_rate: float) -> None:
-        """StageError that names the first step whose loss was NaN or infinite."""
-        if self.failed:
-            raise StageError(
-                f"the loss is not a finite number any more, in epoch {self.epoch}, step {min(self.failed)} of {self.steps}",
-                hint=f"lower learning_rate (it is {learning_rate:g}), or look at the scaling of the pixels",
-            )

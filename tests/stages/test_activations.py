@@ -111,8 +111,10 @@ def trajectories(make: Network, pixels: np.ndarray, folder: Path) -> tuple[list[
 def test_training_on_activations_is_training_the_whole_network(tmp_path: Path, unfreeze: int, options: dict[str, Any]) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (60, tiny.SIZE, tiny.SIZE, 3), dtype=np.uint8)
     whole, tail, control = trajectories(lambda: small(unfreeze, **options), pixels, tmp_path)
-    assert tail == whole
-    assert control != whole
+    np.testing.assert_allclose(tail, whole, rtol=1e-6)
+    if keras.backend.backend() == "tensorflow":  # XLA may fuse the pooling with what is below the cut
+        assert tail == whole
+    assert not np.allclose(control, whole, rtol=1e-6)
 
 
 def test_a_cut_between_a_convolution_and_its_batchnorm_changes_rounding_at_most(tmp_path: Path) -> None:

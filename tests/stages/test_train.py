@@ -117,7 +117,7 @@ def test_the_best_epoch_is_kept_when_stopping_early(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_names_epoch_and_step(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     with pytest.raises(StageError, match=r"epoch 1, step [1-4] of 4") as caught:
-        run.run("train", train.run, epochs=2, batch_size=16, learning_rate=1e30, optimizer="sgd", unfreeze="all")
+        run.run("train", train.run, epochs=2, batch_size=16, learning_rate=1e30, optimizer="sgd", units=8)
     assert "learning_rate" in (caught.value.hint or "")
 
 
