@@ -57,10 +57,12 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    for name, kind in (("schema", "schema"), ("stage", "stage"), ("python", "python")):
+    if old["schema"] != new["schema"]:  # the rest may have another form
+        yield Change("schema", "kpipe's key schema", old["schema"], new["schema"])
+        return
+    for name in ("stage", "python"):
         if old[name] != new[name]:
-            label = "kpipe's key schema" if kind == "schema" else name
-            yield Change(kind, label, old[name], new[name])
+            yield Change(name, name, old[name], new[name])
     yield from differences("parameter", old["params"], new["params"])
     yield from differences("file", old["files"], new["files"])
     yield from differences("input", old["inputs"], new["inputs"])

@@ -122,12 +122,12 @@ def bars() -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[numbers]}"),
+        TextColumn("{task.fields[numbers]}", markup=False),
     ]
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
@@ -144,8 +144,8 @@ def why(reasons: tuple[Change, ...]) -> str:
 
 
 def numbers(values: Mapping[str, Any]) -> str:
-    """A stage's own numbers: epoch 3  loss 0.231  images/s 412."""
-    return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
+    """A stage's own numbers and words: activations  epoch 3  loss 0.231."""
+    return "  ".join(v if isinstance(v, str) else f"{name.replace('_', ' ')} {v:.4g}" for name, v in values.items())
 
 
 def duration(seconds: float) -> str:

@@ -110,8 +110,8 @@ class Stage:
         """A non-Python file beside the calling module; `name` must be a literal string."""
         return Path(sys._getframe(1).f_globals["__file__"]).parent / name
 
-    def progress(self, done: float, total: float, **numbers: float) -> None:
-        """How far the stage is, for the terminal."""
+    def progress(self, done: float, total: float, **numbers: float | str) -> None:
+        """How far the stage is, for the terminal: numbers are shown with their names, words as they are."""
         self._emit({"event": "progress", "done": done, "total": total, "numbers": numbers})
 
     def measure(self, **numbers: Any) -> None:

@@ -62,7 +62,28 @@ def test_order_of_axes_is_part_of_what_a_gathered_stage_sees(toy: Toy) -> None:
     toy.run()
     assert toy.report.splitlines()[1].startswith("a,x: ")
     assert toy.kpipe("plan", "--set", "stages.fit.params.epochs=9").out.splitlines()[-1].startswith("report    depends")
-    text = (toy.root / "pipeline.toml").read_text().replace(two, "[matrix]").replace('\nbest = ["x", "y"]', '\nbest = ["x", "y"]' + two[8:])
+    text = (
+        (toy.root / "pipeline.toml")
+        .read_text()
+        .replace(two, "[matrix]")
+        .replace('\nbest = ["x", "y"]', '\nbest = ["x", "y"]' + two[8:])
+    )
     toy.write("pipeline.toml", text)
     assert toy.ran() >= {"report"}
     assert toy.report.splitlines()[1].startswith("x,a: ")
+
+
+def test_another_key_schema_is_the_one_reason(toy: Toy) -> None:
+    toy.run()
+    for path in (toy.root / ".kpipe" / "records").glob("*.json"):
+        path.write_text(path.read_text().replace('"schema": 1', '"schema": 0').replace('"branches"', '"gathered"'))
+    (toy.root / ".kpipe" / "records").rename(toy.root / "old")
+    head = toy.root / ".kpipe" / "heads" / "toy.json"
+    text = head.read_text()
+    (toy.root / ".kpipe" / "records").mkdir()
+    for path in (toy.root / "old").iterdir():
+        renamed = f"{'0' * 60}{path.stem[:4]}"
+        text = text.replace(path.stem, renamed)
+        path.rename(toy.root / ".kpipe" / "records" / f"{renamed}.json")
+    head.write_text(text)
+    assert toy.kpipe("explain", "load").out == "load: run\n  kpipe's key schema 0 -> 1\n"
