@@ -10,9 +10,10 @@ from typing import Any, Literal
 import keras
 
 from kpipe.stage import File, Module, Pretrained, Stage, StageError
-from stages import json_files, keras_files
-from stages import weights as weights_files
-from stages.flops import layer_flops
+from stages import json_files
+from stages.network import keras_files
+from stages.network import weights as weights_files
+from stages.network.flops import layer_flops
 from stages.pixels import Contract, contract
 
 

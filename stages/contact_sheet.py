@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.augment import Recipe, augment
-from stages.images import fit
-from stages.manifest import Item
+from stages.data.images import fit
+from stages.data.manifest import Item
 from stages.pixels import Contract, apply, unapply
 
 COLUMNS = 8

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
-from stages import activations, batchnorm, device, json_files, keras_files, metrics
+from stages import json_files, metrics
+from stages.data.labels import Labels, sample
 from stages.diagnosis import batchnorm_gap, input_scale, probe
 from stages.diagnosis.finding import Finding
-from stages.feed import BATCH, Feed
-from stages.labels import Labels, sample
+from stages.network import activations, batchnorm, device, keras_files
+from stages.network.feed import BATCH, Feed
+from stages.network.scores import loss_and_accuracy
 from stages.pixels import Contract
-from stages.scores import loss_and_accuracy
 
 CHECKED = 64  # images that go through the saved model from their pixels
 TOLERANCE = 1e-4  # of a probability

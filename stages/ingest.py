@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import numpy as np
 
 from kpipe.stage import Folder, Stage, StageError
-from stages import folders, json_files, manifest, samples, splits
-from stages.audit import audit, counts
-from stages.datasets import DataSet
-from stages.manifest import Item
+from stages import json_files
+from stages.data import folders, manifest, samples, splits
+from stages.data.audit import audit, counts
+from stages.data.datasets import DataSet
+from stages.data.manifest import Item
 
 
 def run(

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from kpipe.stage import Module, Stage, StageError
-from stages import contact_sheet, json_files, manifest, pixels, static_checks
+from stages import contact_sheet, json_files, pixels, static_checks
 from stages.augment import RECIPES, Recipe
+from stages.data import manifest
 
 
 def run(

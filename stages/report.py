@@ -11,10 +11,10 @@ from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from kpipe.stage import Stage, StageError
-from stages import figures, palette, provenance, results, summary, svg, tables, verdict, wording
-from stages.palette import Palette
-from stages.results import Result
-from stages.wording import printable
+from stages.reporting import figures, palette, provenance, results, summary, svg, tables, verdict, wording
+from stages.reporting.palette import Palette
+from stages.reporting.results import Result
+from stages.reporting.wording import printable
 
 FILTERS = ("count", "decimals", "evidence", "fixed", "memory", "p_value", "plural", "seconds")
 

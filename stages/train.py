@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import activations as prefix
-from stages import batchnorm as statistics
-from stages import device, head, json_files, keras_files
+from stages import json_files
 from stages.augment import recipe_from_json
-from stages.batches import AugmentedFeed, Batches
-from stages.feed import BATCH, Feed
-from stages.fitting import Fitted, Recalibration, Row, Validation, fit
-from stages.labels import Labels, sample
+from stages.data.labels import Labels, sample
+from stages.network import activations as prefix
+from stages.network import batchnorm as statistics
+from stages.network import device, head, keras_files
+from stages.network.batches import AugmentedFeed, Batches
+from stages.network.feed import BATCH, Feed
+from stages.network.fitting import Fitted, Recalibration, Row, Validation, fit
 
 LOSS = "sparse_categorical_crossentropy"  # categorical cross-entropy of class indices
 OPTIMIZERS = {

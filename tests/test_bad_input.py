@@ -56,7 +56,9 @@ def project(tmp_path: Path) -> Path:
 
 def run(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("KERAS_BACKEND", "KPIPE_STORE")}
-    return subprocess.run([sys.executable, "-m", "kpipe", "run", *args], cwd=project, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "kpipe", "run", *args], cwd=project, env=environment, capture_output=True, text=True
+    )
 
 
 def check(done: subprocess.CompletedProcess[str], project: Path, code: int, *words: str) -> None:
@@ -132,14 +134,25 @@ def test_image_smaller_than_the_network_takes_is_refused(project: Path) -> None:
 
 @pytest.mark.slow
 def test_loss_that_is_not_finite_names_epoch_and_step(project: Path) -> None:
-    check(run(project, "--set", "stages.train.params.learning_rate=1e30", "--set", "stages.train.params.unfreeze=4"), project, 1, "error: train:", "epoch", "learning_rate")
+    check(
+        run(project, "--set", "stages.train.params.learning_rate=1e30", "--set", "stages.train.params.unfreeze=4"),
+        project,
+        1,
+        "error: train:",
+        "epoch",
+        "learning_rate",
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spoil", ["truncated", "text", "other network"])
 def test_weights_file_that_does_not_fit(project: Path, spoil: str) -> None:
     file = project / "own.weights.h5"
-    subprocess.run([sys.executable, "-c", SAVE, str(file), "ResNet50" if spoil == "other network" else "VGG16"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", SAVE, str(file), "ResNet50" if spoil == "other network" else "VGG16"],
+        check=True,
+        capture_output=True,
+    )
     if spoil == "truncated":
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     elif spoil == "text":

@@ -29,7 +29,12 @@ def test_two_commands_of_one_line_do_all_set_up() -> None:
     assert run.count("\n") == test.count("\n") == 1
     assert run.rstrip().endswith(".venv/bin/kpipe run pipeline.toml")
     assert test.rstrip().endswith(".venv/bin/python -m pytest")
-    assert test.strip() in subprocess.run(["grep", "-m1", "-E", "^python3 -m venv .*pytest", "README.md"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert (
+        test.strip()
+        in subprocess.run(
+            ["grep", "-m1", "-E", "^python3 -m venv .*pytest", "README.md"], cwd=ROOT, capture_output=True, text=True
+        ).stdout
+    )
 
 
 @pytest.mark.parametrize("number", range(len(blocks("toml"))))

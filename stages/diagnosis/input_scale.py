@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stages.diagnosis import probe
 from stages.diagnosis.finding import Effect, Finding
-from stages.feed import Feed
+from stages.network.feed import Feed
 from stages.pixels import CONTRACTS, Contract, apply
 
 LOOKED_AT = 64  # images for the statistics

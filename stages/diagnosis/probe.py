@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from stages.feed import Feed
+from stages.network.feed import Feed
 
 FIT = 256  # images that the probe is fitted on; as many others judge it
 MEASURE = f"accuracy of a linear probe, fitted on {FIT} training images, on {FIT} others"

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Branch, Stage, StageError
-from stages import device, files, images, keras_files
-from stages.images import Resize
-from stages.results import by_validation, read_results
+from stages.data import files, images
+from stages.data.images import Resize
+from stages.network import device, keras_files
+from stages.reporting.results import by_validation, read_results
 
 CHUNK = 256  # pictures held in memory at a time
 BATCH = 32

@@ -107,7 +107,13 @@ def write_preprocess(folder: Path, run: Run) -> None:
     """pixels.json, augment.json, checks.json, contact_sheet.png."""
     folder.mkdir(parents=True, exist_ok=True)
     contract = CONTRACTS[run.scaling]
-    pixels = {"scaling": run.scaling, "backbone": run.model, "name": NAMES.get(run.model, run.model), "contract": contract, "weights_contract": CONTRACTS["model"]}
+    pixels = {
+        "scaling": run.scaling,
+        "backbone": run.model,
+        "name": NAMES.get(run.model, run.model),
+        "contract": contract,
+        "weights_contract": CONTRACTS["model"],
+    }
     dump(folder / "pixels.json", pixels)
     dump(folder / "augment.json", {"name": "none", "settings": {}, "validation": False, "seed": 0})
     dump(folder / "checks.json", [])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from kpipe.stage import Stage, StageError
-from stages import activations, head
-from stages.batches import Batches
-from stages.feed import Feed
+from stages.network import activations, head
+from stages.network.batches import Batches
+from stages.network.feed import Feed
 from tests.stages import tiny
 
 Network = Callable[[], tuple[keras.Model, list[str]]]

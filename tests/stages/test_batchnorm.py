@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from stages import batchnorm
-from stages.feed import Feed
+from stages.network import batchnorm
+from stages.network.feed import Feed
 from tests.stages import tiny
 
 

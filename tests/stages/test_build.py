@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from kpipe.stage import Stage, StageError
-from stages import build, keras_files, weights
+from stages import build
 from stages.backbones import resnet50, vgg16
+from stages.network import keras_files, weights
 from stages.pixels import CONTRACTS, apply
 from tests.stages import tiny
 

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from stages import batchnorm, evaluate, train
+from stages import evaluate, train
 from stages.diagnosis import batchnorm_gap, input_scale, probe
+from stages.network import batchnorm
 from stages.pixels import CONTRACTS, Contract, apply
 from tests.stages import tiny
 

@@ -8,8 +8,9 @@ import pytest
 import sklearn.metrics
 
 from kpipe.stage import StageError
-from stages import activations, evaluate, train
-from stages.feed import Feed
+from stages import evaluate, train
+from stages.network import activations
+from stages.network.feed import Feed
 from tests.stages import tiny
 
 PREDICT = """

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stages import figures, palette, svg
-from stages.palette import Palette
-from stages.results import Result, read_results
+from stages.reporting import figures, palette, svg
+from stages.reporting.palette import Palette
+from stages.reporting.results import Result, read_results
 from tests.stages.fake_artifacts import Data, Run, branches
 
 COLORS = Palette(("ResNet50", "VGG16"))
@@ -45,9 +45,9 @@ def test_figures_have_the_same_bytes_every_time(results: list[Result]) -> None:
 def test_figures_have_the_same_bytes_in_a_fresh_process(results: list[Result], tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from stages import figures
-from stages.palette import Palette
-from stages.results import read_results
+from stages.reporting import figures
+from stages.reporting.palette import Palette
+from stages.reporting.results import read_results
 from tests.stages.fake_artifacts import Data, Run, branches
 run = Run({{"model": "resnet50"}}, moving_accuracy=0.3)
 [result], _ = read_results(branches(Path({str(tmp_path / "again")!r}), [run], Data(classes={HOSTILE!r})))

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from kpipe.stage import Stage, StageError
-from stages import decoded, images, ingest, manifest
-from stages.files import find
+from stages import ingest
+from stages.data import decoded, images, manifest
+from stages.data.files import find
 
 SHARED = Path(os.environ.get("KPIPE_SHARED", Path(__file__).parents[2].parent / "shared"))
 PHOTOGRAPHS = SHARED / "data" / "dogs_vs_cats_small"

@@ -5,7 +5,7 @@ import pytest
 import sklearn.metrics
 
 from stages import metrics
-from stages.scores import loss_and_accuracy
+from stages.network.scores import loss_and_accuracy
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from kpipe.stage import Branch, Stage, StageError
-from stages import images, keras_files
+from stages.data import images
+from stages.network import keras_files
 from stages.tools import predict
 from tests.stages.fake_artifacts import Data, Run, branches
 

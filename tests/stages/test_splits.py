@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from kpipe.stage import StageError
-from stages.manifest import Item
-from stages.splits import assign, check_classes, layout
+from stages.data.manifest import Item
+from stages.data.splits import assign, check_classes, layout
 
 SHARES = {"validation": 0.15, "test": 0.15}
 

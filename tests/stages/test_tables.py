@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from stages import summary, tables, wording
-from stages.results import Result, by_validation, read_results
-from stages.verdict import adjust, against, beats_majority, compare, judge, mcnemar, paired_interval
+from stages.reporting import summary, tables, wording
+from stages.reporting.results import Result, by_validation, read_results
+from stages.reporting.verdict import adjust, against, beats_majority, compare, judge, mcnemar, paired_interval
 from tests.stages.fake_artifacts import Data, Run, branches
 
 FINDING = {

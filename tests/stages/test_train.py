@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from kpipe.stage import StageError
-from stages import keras_files, train
-from stages.batches import Batches
-from stages.feed import Feed
+from stages import train
+from stages.network import keras_files
+from stages.network.batches import Batches
+from stages.network.feed import Feed
 from tests.stages import tiny
 
 

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from kpipe.stage import Stage
-from stages import batchnorm, head, keras_files
-from stages.manifest import Item, write
+from stages.data.manifest import Item, write
+from stages.network import batchnorm, head, keras_files
 from stages.pixels import CONTRACTS, Contract
 
 CLASSES = ["blue", "green", "red"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
-from stages.feed import BATCH, Feed
+from stages.network.feed import BATCH, Feed
 
 
 def frontier(network: keras.Model, backbone_layers: Collection[str]) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from stages.results import Result, by_validation
+from stages.reporting.results import Result, by_validation
 
 ALPHA = 0.05
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
-from stages.images import BadImage, NotAnImage, Resize, Unreadable, explained, prepare
+from stages.data.images import BadImage, NotAnImage, Resize, Unreadable, explained, prepare
 
 In = TypeVar("In")
 Out = TypeVar("Out")

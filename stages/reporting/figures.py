@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.ticker import MaxNLocator
 
-from stages.palette import INK, MUTED, Palette
-from stages.results import Result
-from stages.svg import figure, render
-from stages.wording import printable
+from stages.reporting.palette import INK, MUTED, Palette
+from stages.reporting.results import Result
+from stages.reporting.svg import figure, render
+from stages.reporting.wording import printable
 
 CURVES = {
     "accuracy": {

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.datasets import DataSet
-from stages.images import Resize, fit
-from stages.manifest import Item
+from stages.data.datasets import DataSet
+from stages.data.images import Resize, fit
+from stages.data.manifest import Item
 
 
 def digits(size: tuple[int, int], resize: Resize) -> DataSet:

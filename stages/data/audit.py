@@ -8,7 +8,7 @@ from itertools import combinations
 from statistics import median_low
 from typing import Any
 
-from stages.manifest import SPLITS, Item
+from stages.data.manifest import SPLITS, Item
 
 PAIRS_SHOWN = 50
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import StageError
-from stages import json_files, manifest
+from stages import json_files
+from stages.data import manifest
 
 
 class Labels:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from kpipe.stage import Stage, StageError
-from stages.datasets import DataSet
-from stages.decoded import content_hash, decode, threaded
-from stages.files import Candidate, find
-from stages.images import Resize, Unreadable
-from stages.manifest import Item
-from stages.splits import Layout, layout
+from stages.data.datasets import DataSet
+from stages.data.decoded import content_hash, decode, threaded
+from stages.data.files import Candidate, find
+from stages.data.images import Resize, Unreadable
+from stages.data.manifest import Item
+from stages.data.splits import Layout, layout
 
 
 def read(stage: Stage, folder: Path, size: tuple[int, int], resize: Resize) -> DataSet:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.manifest import Item
+from stages.data.manifest import Item
 
 
 @dataclass(frozen=True)

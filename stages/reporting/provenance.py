@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from stages.results import NEEDS, Result
-from stages.wording import listing, memory
+from stages.reporting.results import NEEDS, Result
+from stages.reporting.wording import listing, memory
 
 UNSET = "not set"  # TOML has no word for it: the parameter is left out
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from stages.results import Result
-from stages.wording import listing
+from stages.reporting.results import Result
+from stages.reporting.wording import listing
 
 SEVERITIES = ("error", "warning", "note")
 

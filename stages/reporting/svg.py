@@ -12,7 +12,7 @@ import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from stages.palette import INK, MUTED, RULE, variables
+from stages.reporting.palette import INK, MUTED, RULE, variables
 
 STYLE: dict[str, Any] = {
     "axes.edgecolor": MUTED[0],

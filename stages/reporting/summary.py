@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from stages.results import Result
-from stages.tables import Reestimation
-from stages.verdict import Comparison, Verdict, beats_majority
-from stages.wording import count, decimals, difference, fixed, listing, p_value, plural, span
+from stages.reporting.results import Result
+from stages.reporting.tables import Reestimation
+from stages.reporting.verdict import Comparison, Verdict, beats_majority
+from stages.reporting.wording import count, decimals, difference, fixed, listing, p_value, plural, span
 
 WORTH_TELLING = 0.05
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.feed import Feed
+from stages.network.feed import Feed
 
 SAMPLE = 1024  # images: the paper finds 1,000 enough
 Statistics = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]  # layer -> mean, variance, one value a channel

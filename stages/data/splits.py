@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kpipe.stage import StageError
-from stages.manifest import SPLITS, Item
+from stages.data.manifest import SPLITS, Item
 
 FOLDER_NAMES = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.augment import Recipe, augment
-from stages.feed import Feed
+from stages.network.feed import Feed
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import StageError
-from stages import batchnorm
-from stages.batches import Batches
-from stages.feed import Feed
-from stages.scores import loss_and_accuracy
+from stages.network import batchnorm
+from stages.network.batches import Batches
+from stages.network.feed import Feed
+from stages.network.scores import loss_and_accuracy
 
 Row = dict[str, float]
 Progress = Callable[..., None]

@@ -1,0 +1,1 @@
+"""Pictures from a folder or a sample to one array: finding, decoding, splitting, auditing."""

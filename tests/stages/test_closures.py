@@ -1,0 +1,144 @@
+"""Golden: what each stage's code is made of. An edit of any of these files reruns that stage, of any other does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kpipe.closure import Project
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {f"{name}/__init__.py" for name in ("data", "network", "reporting", "diagnosis", "tools")} | {"__init__.py"}
+
+GOLDEN: dict[str, tuple[list[str], list[str]]] = {
+    "ingest": (
+        [
+            "data/audit.py",
+            "data/datasets.py",
+            "data/decoded.py",
+            "data/files.py",
+            "data/folders.py",
+            "data/images.py",
+            "data/manifest.py",
+            "data/samples.py",
+            "data/splits.py",
+            "ingest.py",
+            "json_files.py",
+        ],
+        ["PIL", "numpy", "sklearn"],
+    ),
+    "preprocess": (
+        [
+            "augment.py",
+            "contact_sheet.py",
+            "data/images.py",
+            "data/manifest.py",
+            "json_files.py",
+            "pixels.py",
+            "preprocess.py",
+            "static_checks.py",
+        ],
+        ["PIL", "numpy"],
+    ),
+    "build": (
+        ["build.py", "json_files.py", "network/flops.py", "network/keras_files.py", "network/weights.py", "pixels.py"],
+        ["h5py", "keras", "numpy"],
+    ),
+    "train": (
+        [
+            "augment.py",
+            "data/labels.py",
+            "data/manifest.py",
+            "json_files.py",
+            "network/activations.py",
+            "network/batches.py",
+            "network/batchnorm.py",
+            "network/device.py",
+            "network/feed.py",
+            "network/fitting.py",
+            "network/head.py",
+            "network/keras_files.py",
+            "network/scores.py",
+            "train.py",
+        ],
+        ["jax", "keras", "numpy", "tensorflow"],
+    ),
+    "evaluate": (
+        [
+            "data/labels.py",
+            "data/manifest.py",
+            "diagnosis/batchnorm_gap.py",
+            "diagnosis/finding.py",
+            "diagnosis/input_scale.py",
+            "diagnosis/probe.py",
+            "evaluate.py",
+            "json_files.py",
+            "metrics.py",
+            "network/activations.py",
+            "network/batchnorm.py",
+            "network/device.py",
+            "network/feed.py",
+            "network/keras_files.py",
+            "network/scores.py",
+            "pixels.py",
+        ],
+        ["jax", "keras", "numpy", "scipy", "sklearn", "tensorflow"],
+    ),
+    "report": (
+        [
+            "json_files.py",
+            "report.css",
+            "report.html",
+            "report.py",
+            "reporting/figures.py",
+            "reporting/palette.py",
+            "reporting/provenance.py",
+            "reporting/results.py",
+            "reporting/summary.py",
+            "reporting/svg.py",
+            "reporting/tables.py",
+            "reporting/verdict.py",
+            "reporting/wording.py",
+        ],
+        ["jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "scipy", "seaborn"],
+    ),
+    "tools.predict": (
+        [
+            "data/files.py",
+            "data/images.py",
+            "json_files.py",
+            "network/device.py",
+            "network/keras_files.py",
+            "reporting/results.py",
+            "tools/predict.py",
+        ],
+        ["PIL", "jax", "keras", "numpy", "pandas", "tensorflow"],
+    ),
+    "network.activations": (["network/activations.py", "network/feed.py"], ["keras", "numpy"]),
+    "data.decoded": (["data/decoded.py", "data/images.py"], ["PIL", "numpy"]),
+}
+
+
+@pytest.mark.parametrize("stage", GOLDEN)
+def test_closure(stage: str) -> None:
+    found = Project(ROOT).closure(f"stages.{stage}")
+    files, imports = GOLDEN[stage]
+    assert sorted({path.removeprefix("stages/") for path in found.code} - PACKAGES) == files
+    assert sorted(found.imports) == imports
+
+
+@pytest.mark.parametrize("stage", ["ingest", "preprocess", "report"])
+def test_keras_free_stages_stay_so(stage: str) -> None:
+    found = Project(ROOT).closure(f"stages.{stage}")
+    assert not found.imports & {"keras", "tensorflow", "jax"}
+
+
+def test_training_does_not_depend_on_what_comes_after_it() -> None:
+    code = Project(ROOT).closure("stages.train").code
+    assert not [path for path in code if any(word in path for word in ("reporting", "diagnosis", "metrics", "figures"))]
+
+
+def test_a_backbone_enters_only_where_it_is_chosen() -> None:
+    closure = Project(ROOT).closure("stages.build", ["stages.backbones.vgg16"])
+    assert [path for path in closure.code if "backbones" in path] == ["stages/backbones/vgg16.py", "stages/backbones/__init__.py"]
