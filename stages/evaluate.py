@@ -42,8 +42,11 @@ def run(stage: Stage) -> None:
     write_predictions(stage.out / "predictions.csv", trained.labels, rows, probabilities)
     modes = both_modes(trained)
     json_files.write(stage.out / "metrics.json", tell(trained, rows, probabilities, modes))
-    found = [finding.to_json() for finding in findings(stage, trained, modes)]
-    json_files.write(stage.out / "findings.json", found)
+    found = findings(stage, trained, modes)
+    json_files.write(stage.out / "findings.json", [finding.to_json() for finding in found])
+    for finding in found:
+        if finding.severity != "note":
+            stage.notice(finding.in_a_line())
     stage.measure(
         evaluate_seconds=time.perf_counter() - began,
         images_per_second=len(rows) / predicted_in,
@@ -119,10 +122,11 @@ def both_modes(trained: Trained) -> dict[str, Any]:
 def tell(trained: Trained, rows: NDArray[np.int64], probabilities: NDArray[np.float32], modes: dict[str, Any]) -> dict[str, Any]:
     """metrics.json."""
     told: dict[str, Any] = {"classes": trained.labels.classes, "train_modes": modes}
+    majority = int(np.bincount(trained.labels.index[trained.labels.rows("train")]).argmax())
     for split in ("validation", "test"):
         chosen = np.isin(rows, trained.labels.rows(split))
         labels = trained.labels.index[rows[chosen]]
-        told[split] = metrics.of_split(probabilities[chosen].astype(np.float64), labels, trained.labels.classes)
+        told[split] = metrics.of_split(probabilities[chosen].astype(np.float64), labels, trained.labels.classes, majority)
     return {**told, **{name: trained.training[name] for name in ("parameters", "trainable_parameters")}}
 
 

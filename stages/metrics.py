@@ -11,12 +11,14 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 
-def of_split(probabilities: NDArray[np.float64], labels: NDArray[np.int32], classes: Sequence[str]) -> dict[str, Any]:
+def of_split(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int32], classes: Sequence[str], majority: int
+) -> dict[str, Any]:
     """Everything told of one split: (N, K) probabilities against (N,) class indices.
 
     Accuracy with its 95% interval (Wilson 1927), macro F1, log loss in nats, confusion matrix (rows are the true
-    classes), precision, recall and F1 of each class (0 where undefined), and the accuracy of always naming the class
-    that is most frequent here.
+    classes), precision, recall and F1 of each class (0 where undefined), and the accuracy of always naming the
+    class `majority`, the most frequent one among the training images.
     """
     order = list(range(len(classes)))
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # they were rounded to float32
@@ -39,7 +41,7 @@ def of_split(probabilities: NDArray[np.float64], labels: NDArray[np.int32], clas
             }
             for i, name in enumerate(classes)
         },
-        "majority_accuracy": float(support.max() / len(labels)),
+        "majority_accuracy": float((labels == majority).mean()),
     }
 
 

@@ -77,7 +77,7 @@ def feed(stage: Stage, network: keras.Model, cut: Sequence[str], *, backbone: Pa
     with stage.memo("activations", weights=backbone, cut=names, images=images, dtype="float32") as memo:
         if not memo.parts:
             with memo.new_part() as folder:
-                compute(network, names, pixels, folder, lambda done: stage.progress(done, len(pixels)))
+                compute(network, names, pixels, folder, lambda done: stage.progress(done, len(pixels), doing="activations"))
         stored = tuple(np.load(memo.parts[0] / f"{name}.npy", mmap_mode="r") for name in names)
     return Feed(tail(network, names), stored)
 

@@ -130,6 +130,10 @@ def test_a_healthy_run_has_no_findings(tmp_path: Path) -> None:
 def test_wrong_scaling_is_found_in_a_run(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, expected=CONTRACTS["caffe"])
     run.run("train", train.run, epochs=1)
-    (found,) = findings(run.run("evaluate", evaluate.run))
+    evaluated = run.stage("evaluate")
+    evaluate.run(evaluated)
+    (found,) = findings(evaluated.out)
     assert found["rule"] == "input-scale"
+    (notice,) = evaluated.notices
+    assert notice.startswith(f"{found['severity']}: ") and found["fix"] in notice
     assert found["evidence"]["range_expected"][0] < -50

@@ -18,7 +18,7 @@ def predicted() -> tuple[np.ndarray, np.ndarray]:
 
 def test_metrics_equal_scikit_learns(predicted: tuple[np.ndarray, np.ndarray]) -> None:
     probabilities, labels = predicted
-    told = metrics.of_split(probabilities, labels, ["a", "b", "c"])
+    told = metrics.of_split(probabilities, labels, ["a", "b", "c"], 0)
     guess = probabilities.argmax(axis=1)
     assert told["accuracy"] == sklearn.metrics.accuracy_score(labels, guess)
     assert told["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(labels, guess, average="macro"))
@@ -34,14 +34,14 @@ def test_metrics_equal_scikit_learns(predicted: tuple[np.ndarray, np.ndarray]) -
 
 
 def test_a_confusion_matrix_has_the_true_classes_as_rows() -> None:
-    told = metrics.of_split(np.array([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]]), np.array([0, 0, 1], np.int32), ["a", "b"])
+    told = metrics.of_split(np.array([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]]), np.array([0, 0, 1], np.int32), ["a", "b"], 1)
     assert told["confusion"] == [[0, 2], [0, 1]]
-    assert told["majority_accuracy"] == pytest.approx(2 / 3)
+    assert told["majority_accuracy"] == pytest.approx(1 / 3)
     assert told["per_class"]["a"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2}
 
 
 def test_a_class_that_no_image_has_is_counted_as_zero() -> None:
-    told = metrics.of_split(np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]), np.array([0, 1], np.int32), ["a", "b", "c"])
+    told = metrics.of_split(np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]), np.array([0, 1], np.int32), ["a", "b", "c"], 0)
     assert told["per_class"]["c"]["support"] == 0
     assert told["accuracy"] == 1.0
 
