@@ -1,6 +1,6 @@
 """The frozen prefix: where it is cut, and that training on its activations is training of the whole network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,20 @@ def test_stored_activations_are_bitwise_those_of_the_whole_network(tmp_path: Pat
         np.testing.assert_allclose(stored.predict(rows), output, atol=1e-6)
 
 
+@pytest.fixture
+def sums_as_written() -> Iterator[None]:
+    """Both graphs add in the order in which they are written: TensorFlow's arithmetic optimizer reorders sums, by rounding,
+    differently in a whole network than in its tail (found by switching its graph optimizers off one by one)."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+    yield
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
+
+
 def losses(network: keras.Model, data: Feed, labels: np.ndarray, rows: np.ndarray, epochs: int = 3) -> list[float]:
     """Running mean of the loss after every step of plain Keras fit."""
     seen: list[float] = []
@@ -104,6 +118,7 @@ def trajectories(make: Network, pixels: np.ndarray, folder: Path) -> tuple[list[
     return results[0], results[1], results[2]
 
 
+@pytest.mark.usefixtures("sums_as_written")
 @pytest.mark.parametrize(
     ("unfreeze", "options"),
     [(0, {}), (4, {"pooling": "flatten", "units": 8, "dropout": 0.4}), (7, {"dropout": 0.2})],
@@ -125,6 +140,7 @@ def test_a_cut_between_a_convolution_and_its_batchnorm_changes_rounding_at_most(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("sums_as_written")
 @pytest.mark.parametrize("pooling", ["avg", "flatten"])
 @pytest.mark.parametrize(("application", "unfreeze"), [("ResNet50", 0), ("ResNet50", 8), ("VGG16", 0), ("VGG16", 4)])
 def test_training_on_activations_of_real_backbones(tmp_path: Path, application: str, unfreeze: int, pooling: str) -> None:
@@ -140,14 +156,8 @@ def test_training_on_activations_of_real_backbones(tmp_path: Path, application: 
         return network, layers
 
     whole, tail, control = trajectories(make, pixels, tmp_path)
-    if (application, unfreeze, keras.backend.backend()) == ("ResNet50", 8, "tensorflow"):
-        # The activations are bitwise equal; in the graphs that fit compiles, the gradients above them differ by rounding,
-        # which later epochs amplify.
-        np.testing.assert_allclose(tail[:3], whole[:3], rtol=1e-5)
-        assert not np.allclose(control[:3], whole[:3], rtol=1e-5)
-    else:
-        assert tail == whole
-        assert control != whole
+    assert tail == whole
+    assert control != whole
 
 
 def test_a_second_use_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
