@@ -15,6 +15,11 @@ from typing import IO, Any
 from kpipe.task import Event, Task
 
 GRACE_S = 5.0  # between asking a worker to stop and killing it
+KEEP_MEMORY = {  # glibc gives every large tensor back to the system and takes it anew, page by page: a third of a CPU step
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+}
 
 
 class Worker:
@@ -146,7 +151,7 @@ def environment(task: Task, slots: int) -> dict[str, str]:
         found["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
         found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         if not task.gpus:
-            found.setdefault("JAX_PLATFORMS", "cpu")
+            found = KEEP_MEMORY | {"JAX_PLATFORMS": "cpu"} | found
     if slots > 1:
         threads = str(max(1, (os.cpu_count() or 1) // slots))
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
