@@ -19,14 +19,15 @@ def read(path: Path) -> keras.Model:
 
 
 def write(model: keras.Model, path: Path) -> None:
-    """Save `model` as a .keras file that holds no date, no memory address and no time stamp.
+    """Save `model` as a .keras file that holds no date, no memory address, no time stamp and no optimizer.
 
+    An optimizer's state would make the file three times as large, and depend on which part of the network was compiled.
     Layer names are kept as they are: name every layer (or clear the session first) where names must not depend on
     what the process did before.
     """
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model.keras"
-        model.save(draft)
+        keras.Model(model.input, model.output, name=model.name).save(draft)
         with zipfile.ZipFile(draft) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
     members["config.json"] = canonical_config(members["config.json"])

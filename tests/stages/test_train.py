@@ -2,9 +2,11 @@
 
 import csv
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -36,6 +38,8 @@ def test_training_learns_and_tells_how(tmp_path: Path) -> None:
     assert (told["epochs_run"], told["epoch_chosen"], told["watched"]) == (6, 6, "val_loss_recalibrated")
     assert told["steps_per_epoch"] == 4  # 60 images in batches of 16: the last one has 12
     assert told["trainable_parameters"] == told["parameters"] - 3 * 16  # all but the moving statistics
+    with zipfile.ZipFile(out / "model.keras") as archive, archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
+        assert "optimizer" not in file
 
 
 def test_the_same_stage_twice_gives_the_same_bytes(tmp_path: Path) -> None:
