@@ -135,7 +135,7 @@ def test_image_smaller_than_the_network_takes_is_refused(project: Path) -> None:
 @pytest.mark.slow
 def test_loss_that_is_not_finite_names_epoch_and_step(project: Path) -> None:
     check(
-        run(project, "--set", "stages.train.params.learning_rate=1e30", "--set", "stages.train.params.unfreeze=4"),
+        run(project, "--set", "stages.train.params.learning_rate=1e25", "--set", "stages.train.params.unfreeze='all'"),
         project,
         1,
         "error: train:",
