@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import keras
+
+from kpipe.stage import StageError
 
 CLEAR_PEAK = "5"  # proc(5): writing it to clear_refs resets VmHWM, the process's peak of resident memory
 
@@ -16,8 +19,15 @@ def prepare() -> str:
     """Let TensorFlow grow its share of GPU memory instead of taking all; returns the device's name.
 
     Also starts a new measurement of peak memory. JAX is told about memory by its environment, before it is imported.
+    StageError where GPUs were assigned and the backend sees none: it would compute on the CPU without a word.
     """
     gpus = gpu_devices()
+    assigned = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if assigned not in ("", "-1") and not gpus:
+        raise StageError(
+            f"GPU {assigned} was assigned, but {keras.backend.backend()} sees none",
+            hint='mend the driver or the CUDA packages, or set CUDA_VISIBLE_DEVICES="" to compute on the CPU',
+        )
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
