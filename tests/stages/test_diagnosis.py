@@ -116,8 +116,12 @@ def test_lagging_statistics_are_found_in_a_run_and_the_fix_measured(tmp_path: Pa
         pooling="flatten",
         batchnorm="train",
     )
-    (found,) = findings(run.run("evaluate", evaluate.run))
+    evaluated = run.stage("evaluate")
+    evaluate.run(evaluated)
+    (found,) = findings(evaluated.out)
     assert found["rule"] == "batchnorm-gap"
+    (notice,) = evaluated.notices  # what the terminal shows
+    assert notice.startswith(f"{found['severity']}: {found['title']}") and found["fix"] in notice
     assert found["effect"]["with_fix"] > found["effect"]["as_configured"] + 0.1
 
 
@@ -130,10 +134,6 @@ def test_a_healthy_run_has_no_findings(tmp_path: Path) -> None:
 def test_wrong_scaling_is_found_in_a_run(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, expected=CONTRACTS["caffe"])
     run.run("train", train.run, epochs=1)
-    evaluated = run.stage("evaluate")
-    evaluate.run(evaluated)
-    (found,) = findings(evaluated.out)
+    (found,) = findings(run.run("evaluate", evaluate.run))
     assert found["rule"] == "input-scale"
-    (notice,) = evaluated.notices
-    assert notice.startswith(f"{found['severity']}: ") and found["fix"] in notice
     assert found["evidence"]["range_expected"][0] < -50
