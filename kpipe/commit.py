@@ -22,7 +22,12 @@ def commit(planner: Planner, running: Running, loaded: Mapping[str, Any]) -> dic
     """Check that the key still holds, move the output in, publish the record; StageFailed where it does not hold."""
     instance = running.instance
     check_unchanged(planner, running, loaded)
-    output = planner.store.add_object(Path(running.task.out))
+    out = Path(running.task.out)
+    refuse_special_files(instance.id, out)
+    try:
+        output = planner.store.add_object(out)
+    except OSError as e:
+        raise StageFailed(instance.id, f"its output cannot be stored: {e.strerror}", hint="earlier results are intact") from None
     record = {
         "stage": instance.stage.run,
         "instance": instance.id,
@@ -38,6 +43,16 @@ def commit(planner: Planner, running: Running, loaded: Mapping[str, Any]) -> dic
     }
     planner.store.publish(running.key.digest, record)
     return record
+
+
+def refuse_special_files(id_: str, out: Path) -> None:
+    """StageFailed where the output is gone or holds anything but files and folders: a link's target is no part of it."""
+    if not out.is_dir():
+        raise StageFailed(id_, "it removed its output folder stage.out", hint="leave in stage.out what is the artifact")
+    for path in sorted(out.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            name = path.relative_to(out).as_posix()
+            raise StageFailed(id_, f"its output holds {name}, which is no file or folder", hint="copy what a link points to")
 
 
 def check_unchanged(planner: Planner, running: Running, loaded: Mapping[str, Any]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kpipe.digest import framed
+
 MISSING = "(none)"
 
 
@@ -79,7 +81,7 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]
 def differences(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     """Entries that two tables do not share."""
     for name in sorted(old.keys() | new.keys()):
-        if name not in old or name not in new or old[name] != new[name] or type(old[name]) is not type(new[name]):
+        if name not in old or name not in new or framed(old[name]) != framed(new[name]):
             yield Change(kind, name, old.get(name), new.get(name))
 
 

@@ -49,6 +49,11 @@ def walk(folder: Path) -> Iterator[Path]:
     return iter(sorted(p for p in folder.rglob("*") if not p.is_dir()))
 
 
+def empty_folders(folder: Path) -> Iterator[Path]:
+    """Every folder below a folder that holds nothing, in sorted order."""
+    return (p for p in sorted(folder.rglob("*")) if p.is_dir() and not any(p.iterdir()))
+
+
 def fsync_tree(folder: Path) -> None:
     """Make every file and folder below `folder` durable."""
     for path in [*folder.rglob("*"), folder]:

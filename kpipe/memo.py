@@ -11,8 +11,9 @@ from typing import Any
 
 from kpipe.closure import Project
 from kpipe.digest import digest_file, digest_value
-from kpipe.files import draft_folder, fsync, fsync_tree, locked, read_json, set_writable, walk, write_json
+from kpipe.files import draft_folder, fsync, fsync_tree, locked, read_json, set_writable, write_json
 from kpipe.identity import keras_identity, package_versions, python_minor
+from kpipe.manifest import describe, fault
 
 SCHEMA = 1
 
@@ -30,8 +31,7 @@ class Memo:
             yield manifest.with_suffix("")
 
     def _whole(self, part: Path) -> bool:
-        manifest = read_json(part.with_suffix(".json"))
-        if manifest is not None and manifest == describe(part):
+        if fault(part, read_json(part.with_suffix(".json")), contents=True) is None:
             return True
         part.with_suffix(".json").unlink(missing_ok=True)
         if part.exists():
@@ -53,11 +53,6 @@ class Memo:
         fsync(self._folder)
         write_json(part.with_suffix(".json"), describe(part))
         self.parts.append(part)
-
-
-def describe(part: Path) -> dict[str, str]:
-    """Digest of every file in a part."""
-    return {p.relative_to(part).as_posix(): digest_file(p) for p in walk(part)} if part.is_dir() else {}
 
 
 @contextmanager

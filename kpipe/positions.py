@@ -53,6 +53,7 @@ def spans(text: str) -> Iterator[tuple[TomlPath, tuple[Node, Node | None]]]:
             path: TomlPath = names(key)
             if node.type == "table_array_element":
                 tables[path] = tables.get(path, -1) + 1
+                yield path, (key, None)
                 path = (*path, tables[path])
             yield path, (key, None)
             for child in node.named_children[1:]:

@@ -6,13 +6,15 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from kpipe.digest import StatCache, digest_file, digest_value
+from kpipe import manifest
+from kpipe.digest import StatCache
 from kpipe.errors import StoreError
-from kpipe.files import draft_folder, fsync, fsync_tree, locked, read_json, set_writable, try_lock, walk, write_json
+from kpipe.files import draft_folder, fsync, fsync_tree, locked, read_json, set_writable, try_lock, write_json
 
 VERSION = 1
 
@@ -38,8 +40,9 @@ class Store:
 
     def save_caches(self) -> None:
         """Keep what was hashed; a store that cannot be written to only costs the next run time."""
-        self.files.save()
-        self.sources.save()
+        with suppress(OSError):
+            self.files.save()
+            self.sources.save()
 
     # records and objects
 
@@ -55,20 +58,7 @@ class Store:
     def fault(self, digest: str, contents: bool = False) -> str | None:
         """What is wrong with a stored artifact (by sizes and times, or by contents); None where it is whole."""
         folder = self.object(digest)
-        manifest = read_json(folder.with_suffix(".json"))
-        if not isinstance(manifest, dict):
-            return "its manifest is missing"
-        for name, (size, mtime, content) in manifest.items():
-            path = folder / name
-            try:
-                info = path.stat()
-            except OSError:
-                return f"{name} is missing"
-            if info.st_size != size:
-                return f"{name} has {info.st_size} bytes instead of {size}"
-            if (contents or info.st_mtime_ns != mtime) and digest_file(path) != content:
-                return f"{name} has other content than was stored"
-        return None
+        return manifest.fault(folder, read_json(folder.with_suffix(".json")), contents)
 
     def quarantine(self, digest: str) -> None:
         """Set a damaged object aside, so that nothing reads it again."""
@@ -82,8 +72,8 @@ class Store:
         """Move a finished folder in; its digest. An object with the same content that is whole is kept instead."""
         set_writable(draft, False)
         fsync_tree(draft)
-        files = {p.relative_to(draft).as_posix(): (p.stat().st_size, p.stat().st_mtime_ns, digest_file(p)) for p in walk(draft)}
-        digest = digest_value({name: [size, content] for name, (size, _, content) in files.items()})
+        held = manifest.describe(draft)
+        digest = manifest.content_digest(held)
         with locked(self.root / "objects.lock"):
             if self.fault(digest) is None:
                 self.discard(draft)
@@ -91,7 +81,7 @@ class Store:
             self.quarantine(digest)
             draft.rename(self.object(digest))
             fsync(self.root / "objects")
-            write_json(self.object(digest).with_suffix(".json"), files)
+            write_json(self.object(digest).with_suffix(".json"), held)
         return digest
 
     def publish(self, key: str, record: Mapping[str, Any]) -> None:

@@ -72,7 +72,9 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
         module.run(stage, **params)
     except StageError as e:
         emit({"event": "failed", "message": e.message, "hint": e.hint})
-    except Exception as e:
+    except SystemExit as e:
+        emit({"event": "failed", "message": f"it called sys.exit({e.code!r})", "hint": "return, or raise StageError"})
+    except BaseException as e:  # KeyboardInterrupt too: a real Ctrl-C reaches only the parent
         emit({"event": "failed", "message": f"{type(e).__name__}: {e}", "trace": stage_traceback(e, task["root"])})
     else:
         emit({"event": "done", "loaded": loaded_definitions(task["root"])})
@@ -108,7 +110,7 @@ def forget_keras() -> None:
         keras.utils.set_random_seed(0)
 
 
-def stage_traceback(error: Exception, root: str) -> str:
+def stage_traceback(error: BaseException, root: str) -> str:
     """The traceback from the stage's own first frame on."""
     frames = traceback.extract_tb(error.__traceback__)
     first = next((i for i, f in enumerate(frames) if f.filename.startswith(root + os.sep) and f.filename != __file__), 0)

@@ -13,6 +13,7 @@ from kpipe.engine import Run
 from kpipe.errors import ConfigError
 from kpipe.export import export
 from kpipe.outcome import Outcome
+from kpipe.plan import Planner
 from kpipe.progress import listener
 from kpipe.store import Store, new_run_id, now
 from kpipe.task import Executor
@@ -32,10 +33,18 @@ def run(args: Namespace) -> int:
         try:
             outcomes = running.execute(ids)
         finally:
-            planner.save()
-            history.append(store, dag.spec, run_id, started, running.outcomes)
-            store.close()
+            remember(store, planner, run_id, started, running.outcomes)
     return conclude(args, dag, store, outcomes)
+
+
+def remember(store: Store, planner: Planner, run_id: str, started: str, outcomes: Mapping[str, Outcome]) -> None:
+    """Note what ran; a store that cannot be written to still serves what it has."""
+    try:
+        planner.save()
+        history.append(store, planner.dag.spec, run_id, started, outcomes)
+        store.close()
+    except OSError as e:
+        console.notice(f"the store {store.root} cannot be written ({e.strerror}): this run is not in its history")
 
 
 def conclude(args: Namespace, dag: Dag, store: Store, outcomes: Mapping[str, Outcome]) -> int:

@@ -110,6 +110,8 @@ class LocalExecutor:
                 return events
         if closed:
             task = worker.task
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(GRACE_S)  # it is ending by itself: its own exit code is what to tell
             self._drop(worker)
             if task:
                 events.append(Event(task.id, "failed", died(worker.process.returncode)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -189,3 +190,54 @@ def test_notice_is_said_again_on_a_cache_hit(toy: Toy) -> None:
     toy.edit("stages/load.py", "    words =", "    stage.notice('one file was skipped')\n    words =")
     for _ in range(2):
         assert "notice: one file was skipped" in toy.kpipe("run").err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("import sys; sys.exit(3)", "it called sys.exit(3)"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("import os; os._exit(7)", "its process ended with exit code 7"),
+        ("import shutil; shutil.rmtree(stage.out); return", "it removed its output folder stage.out"),
+        ("(stage.out / 'link').symlink_to('/etc/hostname')", "its output holds link, which is no file or folder"),
+        ("(stage.out / 'gone').symlink_to('/nowhere')", "its output holds gone, which is no file or folder"),
+        ("import os; os.mkfifo(stage.out / 'pipe')", "its output holds pipe, which is no file or folder"),
+    ],
+)
+def test_stage_that_misbehaves_is_named_and_stores_nothing(toy: Toy, line: str, message: str) -> None:
+    toy.edit("stages/load.py", "    words =", f"    {line}\n    words =")
+    mode = os.stat("/etc/hostname").st_mode
+    result = toy.kpipe("run")
+    assert result.code == 1
+    assert f"error: load: {message}" in result.err
+    assert os.stat("/etc/hostname").st_mode == mode
+    assert list((toy.root / ".kpipe" / "objects").iterdir()) == []
+
+
+def test_parameter_that_is_not_a_number_equals_itself(toy: Toy) -> None:
+    toy.run("--set", "stages.fit.params.rate=nan")
+    assert toy.ran("--set", "stages.fit.params.rate=nan") == set()
+
+
+def test_empty_folder_in_an_output_counts(toy: Toy) -> None:
+    toy.run()
+    toy.edit("stages/load.py", "    words =", "    (stage.out / 'empty').mkdir()\n    words =")
+    assert toy.ran() == ALL
+    assert toy.ran() == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+def test_read_only_store_serves_what_it_has_and_says_so(toy: Toy) -> None:
+    toy.run()
+    store = str(toy.root / ".kpipe")
+    if subprocess.run(["mount", "--bind", store, store], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", store], check=True)
+        cached, changed = toy.kpipe("run"), toy.kpipe("run", "--set", "stages.fit.params.epochs=9")
+    finally:
+        subprocess.run(["umount", store], check=True)
+    assert cached.code == 0 and "cannot be written (Read-only file system)" in cached.err
+    assert changed.code == 1 and "Read-only file system\n  hint: earlier results are intact" in changed.err
+    assert "Traceback" not in changed.err
+    assert toy.ran() == set()
