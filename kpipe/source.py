@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from kpipe.digest import StatCache, digest_value
 
+FACTS = 1  # raised when Facts or the way of digesting a definition changes
 COMPUTED = ("importlib.import_module", "import_module", "__import__", "exec", "eval")
 
 

@@ -15,6 +15,8 @@ from kpipe import manifest
 from kpipe.digest import StatCache
 from kpipe.errors import StoreError
 from kpipe.files import draft_folder, fsync, fsync_tree, locked, read_json, set_writable, try_lock, write_json
+from kpipe.identity import python_minor
+from kpipe.source import FACTS
 
 VERSION = 1
 
@@ -34,7 +36,7 @@ class Store:
                 f"the store {root} cannot be written: {e.strerror}", hint="KPIPE_STORE names another folder"
             ) from None
         self.files = StatCache(root / "cache" / "files.json")
-        self.sources = StatCache(root / "cache" / "sources.json")
+        self.sources = StatCache(root / "cache" / f"sources-{FACTS}-{python_minor()}.json")  # each Python dumps its own tree
         self._session: Path | None = None
         self._session_lock: IO[str] | None = None
 
