@@ -60,10 +60,10 @@ def fsync_tree(folder: Path) -> None:
         fsync(path)
 
 
-def set_writable(folder: Path, writable: bool) -> None:
-    """Take or give the write bits of every file below a folder (folders stay writable, so that it can be moved)."""
+def protect(folder: Path) -> None:
+    """Take the write bits of every file below a folder (folders stay writable, so that it can be moved)."""
     for path in walk(folder):
-        path.chmod(0o644 if writable else 0o444)
+        path.chmod(0o444)
 
 
 def draft_folder(parent: Path) -> Path:

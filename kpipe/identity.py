@@ -32,6 +32,15 @@ def version(distribution: str) -> str | None:
         return None
 
 
+def surroundings(imports: Iterable[str], backend: str | None) -> dict[str, Any]:
+    """What of the outside world enters a key; `backend` is None for code that does not import keras."""
+    return {
+        "python": python_minor(),
+        "packages": package_versions(imports),
+        "keras": keras_identity(backend) if backend else None,
+    }
+
+
 def package_versions(imports: Iterable[str]) -> dict[str, str]:
     """Versions of the distributions behind top-level import names; the backends' are the backend's own affair."""
     backends = {package for packages in BACKENDS.values() for package in packages}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kpipe import sealed
 from kpipe.closure import Project
 from kpipe.digest import digest_file, digest_value
-from kpipe.files import draft_folder, fsync, fsync_tree, locked, read_json, set_writable, write_json
-from kpipe.identity import keras_identity, package_versions, python_minor
-from kpipe.manifest import describe, fault
+from kpipe.files import draft_folder, locked, read_json, write_json
+from kpipe.identity import surroundings
 
 SCHEMA = 1
 
@@ -31,13 +32,9 @@ class Memo:
             yield manifest.with_suffix("")
 
     def _whole(self, part: Path) -> bool:
-        if fault(part, read_json(part.with_suffix(".json")), contents=True) is None:
+        if sealed.fault(part, contents=True) is None:
             return True
-        part.with_suffix(".json").unlink(missing_ok=True)
-        if part.exists():
-            set_aside = self._folder / "quarantine" / secrets.token_hex(4)
-            set_aside.parent.mkdir(exist_ok=True)
-            part.rename(set_aside)
+        sealed.set_aside(part, self._folder / "quarantine")
         self.quarantined.append(part.name)
         return False
 
@@ -46,12 +43,8 @@ class Memo:
         """An empty folder that becomes the last part when the block ends without an error, and nothing otherwise."""
         draft = draft_folder(self._folder / "drafts")
         yield draft
-        set_writable(draft, False)
-        fsync_tree(draft)
-        part = self._folder / f"{len(list(self._folder.glob('*.json'))):04d}-{secrets.token_hex(4)}"
-        draft.rename(part)
-        fsync(self._folder)
-        write_json(part.with_suffix(".json"), describe(part))
+        part = self._folder / f"{len(list(self._committed())):04d}-{secrets.token_hex(4)}"
+        sealed.publish(draft, part, sealed.seal(draft))
         self.parts.append(part)
 
 
@@ -64,9 +57,7 @@ def open_memo(store: Path, name: str, content: dict[str, Any], module: str, root
         "name": name,
         "content": resolved(content),
         "code": closure.code,
-        "python": python_minor(),
-        "packages": package_versions(closure.imports),
-        "keras": keras_identity(backend) if closure.uses_keras and backend else None,
+        **surroundings(closure.imports, backend if closure.uses_keras else None),
     }
     folder = store / "memo" / name / digest_value(key)
     with locked(folder / "lock"):
@@ -79,8 +70,6 @@ def open_memo(store: Path, name: str, content: dict[str, Any], module: str, root
 
 def discard_drafts(folder: Path) -> None:
     """Remove what a killed process left half-written; the lock is held, so nobody is writing."""
-    import shutil
-
     if (folder / "drafts").exists():
         shutil.rmtree(folder / "drafts")
 

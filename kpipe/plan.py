@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kpipe.dag import Dag, Instance
-from kpipe.digest import StatCache
 from kpipe.explain import Change, changes
-from kpipe.identity import keras_identity, package_versions, python_minor
+from kpipe.identity import surroundings
 from kpipe.key import Key
 from kpipe.store import Store
 
@@ -54,20 +53,19 @@ Status = Hit | Miss | Pending
 class Planner:
     """Keys and look-ups for the instances of one DAG."""
 
-    def __init__(self, dag: Dag, store: Store, force: frozenset[str] = frozenset(), contents: bool = False) -> None:
+    def __init__(self, dag: Dag, store: Store, force: frozenset[str] = frozenset()) -> None:
         self.dag = dag
         self.store = store
         self.force = force
-        self.contents = contents
         self.head = store.head(dag.spec.name)
         self._news: dict[str, dict[str, str]] = {}
 
-    def key(self, instance: Instance, outputs: Mapping[str, str], cache: StatCache | None = None) -> Key:
+    def key(self, instance: Instance, outputs: Mapping[str, str]) -> Key:
         """The key of an instance whose needs gave these outputs (instance id -> digest)."""
         return Key(
             stage=instance.stage.run,
             params=instance.parameters.values,
-            files=instance.parameters.digests(cache or self.store.files),
+            files=instance.parameters.digests(self.store.files),
             inputs={need: outputs[id_] for need, id_ in instance.inputs.items()},
             branches=tuple(
                 {
@@ -77,9 +75,7 @@ class Planner:
                 for axes, inputs in instance.branches
             ),
             code=instance.closure.code,
-            python=python_minor(),
-            packages=package_versions(instance.closure.imports),
-            keras=keras_identity(instance.backend) if instance.backend else None,
+            **surroundings(instance.closure.imports, instance.backend),
         )
 
     def lookup(self, instance: Instance, key: Key) -> Hit | Miss:
@@ -89,7 +85,7 @@ class Planner:
             return Miss(key, self.reasons(instance, key))
         if instance.id in self.force:
             return Miss(key, (Change("forced", "--force"),))
-        fault = self.store.fault(str(record["output_digest"]), self.contents)
+        fault = self.store.fault(str(record["output_digest"]))
         if fault:
             return Miss(key, (Change("damaged", fault),))
         return Hit(key, record)

@@ -11,14 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from kpipe import manifest
+from kpipe import sealed
 from kpipe.digest import StatCache
 from kpipe.errors import StoreError
-from kpipe.files import draft_folder, fsync, fsync_tree, locked, read_json, set_writable, try_lock, write_json
+from kpipe.files import draft_folder, locked, read_json, try_lock, write_json
 from kpipe.identity import python_minor
 from kpipe.source import FACTS
-
-VERSION = 1
 
 
 class Store:
@@ -29,8 +27,6 @@ class Store:
         try:
             (root / "objects").mkdir(parents=True, exist_ok=True)
             (root / "records").mkdir(exist_ok=True)
-            if not (root / "VERSION").exists():
-                write_json(root / "VERSION", VERSION)
         except OSError as e:
             raise StoreError(
                 f"the store {root} cannot be written: {e.strerror}", hint="KPIPE_STORE names another folder"
@@ -59,31 +55,22 @@ class Store:
 
     def fault(self, digest: str, contents: bool = False) -> str | None:
         """What is wrong with a stored artifact (by sizes and times, or by contents); None where it is whole."""
-        folder = self.object(digest)
-        return manifest.fault(folder, read_json(folder.with_suffix(".json")), contents)
+        return sealed.fault(self.object(digest), contents)
 
     def quarantine(self, digest: str) -> None:
         """Set a damaged object aside, so that nothing reads it again."""
-        aside = self.root / "quarantine" / f"{digest}-{secrets.token_hex(4)}"
-        aside.parent.mkdir(exist_ok=True)
-        self.object(digest).with_suffix(".json").unlink(missing_ok=True)
-        if self.object(digest).exists():
-            self.object(digest).rename(aside)
+        sealed.set_aside(self.object(digest), self.root / "quarantine")
 
     def add_object(self, draft: Path) -> str:
         """Move a finished folder in; its digest. An object with the same content that is whole is kept instead."""
-        set_writable(draft, False)
-        fsync_tree(draft)
-        held = manifest.describe(draft)
-        digest = manifest.content_digest(held)
+        held = sealed.seal(draft)
+        digest = sealed.content_digest(held)
         with locked(self.root / "objects.lock"):
             if self.fault(digest) is None:
                 self.discard(draft)
-                return digest
-            self.quarantine(digest)
-            draft.rename(self.object(digest))
-            fsync(self.root / "objects")
-            write_json(self.object(digest).with_suffix(".json"), held)
+            else:
+                self.quarantine(digest)
+                sealed.publish(draft, self.object(digest), held)
         return digest
 
     def publish(self, key: str, record: Mapping[str, Any]) -> None:

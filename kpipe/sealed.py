@@ -1,0 +1,66 @@
+"""Folders that are committed whole: sealed, moved to their place, their manifest published last, checked when used."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kpipe.digest import digest_file, digest_value
+from kpipe.files import empty_folders, fsync, fsync_tree, protect, read_json, walk, write_json
+
+Manifest = Mapping[str, Any]  # file -> [bytes, time of change in ns, SHA-256]; an empty folder's name ends with /
+
+
+def seal(draft: Path) -> Manifest:
+    """Make a finished folder read-only and durable; what it holds."""
+    protect(draft)
+    fsync_tree(draft)
+    held: dict[str, Any] = {p.relative_to(draft).as_posix() + "/": [0, 0, ""] for p in empty_folders(draft)}
+    for path in walk(draft):
+        info = path.stat()
+        held[path.relative_to(draft).as_posix()] = [info.st_size, info.st_mtime_ns, digest_file(path)]
+    return held
+
+
+def content_digest(held: Manifest) -> str:
+    """Digest of names and contents; times do not count."""
+    return digest_value({name: [size, content] for name, (size, _, content) in held.items()})
+
+
+def publish(draft: Path, place: Path, held: Manifest) -> None:
+    """Move a sealed folder to its place; it counts from the moment that its manifest stands beside it."""
+    draft.rename(place)
+    fsync(place.parent)
+    write_json(place.with_suffix(".json"), held)
+
+
+def set_aside(place: Path, quarantine: Path) -> None:
+    """Take a damaged folder out of use; its content is kept for whoever wants to look."""
+    place.with_suffix(".json").unlink(missing_ok=True)
+    if place.exists():
+        quarantine.mkdir(exist_ok=True)
+        place.rename(quarantine / f"{place.name}-{secrets.token_hex(4)}")
+
+
+def fault(place: Path, contents: bool = False) -> str | None:
+    """What is wrong with a published folder (by sizes and times, or by contents); None where it is whole."""
+    held = read_json(place.with_suffix(".json"))
+    if not isinstance(held, dict):
+        return "its manifest is missing"
+    for name, (size, mtime, content) in held.items():
+        path = place / name
+        if name.endswith("/"):
+            if not path.is_dir():
+                return f"the empty folder {name} is missing"
+            continue
+        try:
+            info = path.stat()
+        except OSError:
+            return f"{name} is missing"
+        if info.st_size != size:
+            return f"{name} has {info.st_size} bytes instead of {size}"
+        if (contents or info.st_mtime_ns != mtime) and digest_file(path) != content:
+            return f"{name} has other content than was stored"
+    return None
