@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kpipe.errors import ConfigError, KpipeError, Problem, StageFailed
+from kpipe.tomlfile import override_keys
 
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 
@@ -44,7 +45,12 @@ def say(text: str = "") -> None:
 
 def notice(text: str) -> None:
     """Something a person must know."""
-    say(f"{paint('notice:', 'yellow')} {text}")
+    say(noticed(text))
+
+
+def noticed(text: str) -> str:
+    """A text marked as something a person must know."""
+    return f"{paint('notice:', 'yellow')} {text}"
 
 
 def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> list[str]:
@@ -109,14 +115,7 @@ class Place:
 def place(problem: Problem, e: ConfigError) -> Place:
     """Find where a mistake stands."""
     file = problem.file or e.file
-    override = next(
-        (
-            o
-            for o in e.overrides
-            if tuple(o.partition("=")[0].strip().split(".")) == problem.path[: o.partition("=")[0].count(".") + 1]
-        ),
-        None,
-    )
+    override = next((o for o in e.overrides if problem.path[: len(keys := override_keys(o))] == keys), None)
     if override or not (file and file.is_file()):
         return Place(override=override)
     text = file.read_text(encoding="utf-8", errors="replace")

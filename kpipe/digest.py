@@ -86,16 +86,16 @@ def digest_file(path: Path, cache: StatCache | None = None, algorithm: str = "sh
             return value
 
 
-def listing(folder: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[Path, str]]:
+def entries(folder: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[Path, str]]:
     """Every path below a folder with its kind: file, folder, special (never opened), broken, unreadable, loop."""
     here = folder.stat()
     seen |= {(here.st_dev, here.st_ino)}
     try:
-        entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        inside = sorted(os.scandir(folder), key=lambda e: e.name)
     except PermissionError:
         yield folder, "unreadable"
         return
-    for entry in entries:
+    for entry in inside:
         path = folder / entry.name
         try:
             info = entry.stat()
@@ -107,7 +107,7 @@ def listing(folder: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Ite
                 yield path, "loop"
                 continue
             yield path, "folder"
-            yield from listing(path, seen)
+            yield from entries(path, seen)
         elif stat.S_ISREG(info.st_mode):
             yield path, "file" if os.access(path, os.R_OK) else "unreadable"
         else:
@@ -116,11 +116,11 @@ def listing(folder: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Ite
 
 def digest_folder(folder: Path, cache: StatCache | None = None) -> str:
     """Digest of a folder: names (relative), kinds and file contents; links count as what they point to."""
-    entries = list(listing(folder))
-    files = [path for path, kind in entries if kind == "file"]
+    found = list(entries(folder))
+    files = [path for path, kind in found if kind == "file"]
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter lock
         digests = dict(zip(files, pool.map(lambda p: digest_file(p, cache), files), strict=True))
-    rows = [[str(p.relative_to(folder)), kind, digests.get(p, "")] for p, kind in entries]
+    rows = [[str(p.relative_to(folder)), kind, digests.get(p, "")] for p, kind in found]
     return digest_value(rows)
 
 

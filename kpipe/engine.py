@@ -11,7 +11,7 @@ from kpipe.dispatch import make_task, missing_gpus
 from kpipe.errors import StageFailed
 from kpipe.outcome import Listener, Outcome, Running
 from kpipe.plan import Hit, Miss, Planner
-from kpipe.task import Event, Executor
+from kpipe.task import Event, Executor, failure
 
 POLL_S = 0.2  # how often to look whether another process has finished a key
 
@@ -114,11 +114,11 @@ class Run:
 
     def _finish(self, running: Running, event: Event) -> Outcome:
         """Commit what a task gave, or say why there is nothing to commit."""
-        instance, log, said = running.instance, Path(running.task.log), event.data
+        instance, log = running.instance, Path(running.task.log)
         try:
             if event.kind == "failed":
-                raise StageFailed(instance.id, said["message"], hint=said.get("hint"), trace=said.get("trace"))
-            record = commit(self.planner, running, said.get("loaded", {}))
+                raise failure(event, log)
+            record = commit(self.planner, running, event.data.get("loaded", {}))
         except StageFailed as e:
             e.log = log
             self.store.discard(Path(running.task.out))

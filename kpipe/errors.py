@@ -89,6 +89,12 @@ def nearest(name: object, allowed: Iterable[object]) -> str | None:
     return found[0] if found else None
 
 
+def several(names: Sequence[object], most: int = 3) -> str:
+    """The first few of many names: a, b, c and 4 more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
+
+
 def listing(names: Iterable[object]) -> str:
     """Names as a person reads them in a sentence: a, b, c."""
     return ", ".join(str(n) for n in names) or "(none)"

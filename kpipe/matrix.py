@@ -84,13 +84,8 @@ def read_axis(axis: str, values: Any, problems: list[Problem]) -> tuple[AxisValu
         elif name in [v.name for v in found]:
             problems.append(Problem(f"axis {axis} has the value {name!r} twice", ("matrix", axis, i)))
         else:
-            found.append(AxisValue(name, freeze(value) if isinstance(value, dict) else ()))
+            found.append(AxisValue(name, tuple(value.items()) if isinstance(value, dict) else ()))
     return tuple(found)
-
-
-def freeze(table: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """A table's fields in the file's order."""
-    return tuple(table.items())
 
 
 def entries(table: Mapping[str, Any], key: str, problems: list[Problem]) -> list[Mapping[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kpipe import console
 from kpipe.dag import Instance
+from kpipe.errors import several
 from kpipe.explain import Change
 from kpipe.outcome import Outcome
 from kpipe.task import Event
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 QUIET_S = 10.0  # a log gets a progress line no more often than this
-MOST_REASONS = 3
 
 
 class PlainListener(AbstractContextManager["PlainListener"]):
@@ -34,15 +34,19 @@ class PlainListener(AbstractContextManager["PlainListener"]):
         if self.verbose:
             console.say(f"{console.paint(id_.ljust(self.width), colour)}  {text}")
 
+    def notice(self, id_: str, text: str) -> None:
+        """Something a person must know about one instance."""
+        self.line(id_, console.noticed(text))
+
     def started(self, instance: Instance, reasons: tuple[Change, ...]) -> None:
         """A stage starts, and why."""
         on = f" on {instance.backend}" if instance.backend else ""
-        self.line(instance.id, f"runs{on}: {why(reasons)}")
+        self.line(instance.id, f"runs{on}: {several(reasons)}")
 
     def event(self, instance: Instance, event: Event) -> None:
         """A running stage said something."""
         if event.kind == "notice":
-            self.line(instance.id, f"{console.paint('notice:', 'yellow')} {event.data['text']}")
+            self.notice(instance.id, event.data["text"])
         elif event.kind == "progress":
             self.progress(instance, event.data)
 
@@ -62,7 +66,7 @@ class PlainListener(AbstractContextManager["PlainListener"]):
         if outcome.status == "cached":
             self.line(outcome.instance.id, console.paint("cached", "dim"))
             for text in (outcome.record or {}).get("notices", []):
-                self.line(outcome.instance.id, f"{console.paint('notice:', 'yellow')} {text}")
+                self.notice(outcome.instance.id, text)
         elif outcome.status == "done" and outcome.record:
             self.line(outcome.instance.id, f"{console.paint('done', 'green')} in {duration(outcome.record['seconds'])}")
         else:
@@ -135,12 +139,6 @@ def bars() -> Progress:
 def listener(ids: set[str], quiet: bool, live: bool = True) -> PlainListener:
     """Bars for a person, lines for a log, silence for a machine."""
     return LiveListener(ids) if console.is_terminal() and live and not quiet else PlainListener(ids, verbose=not quiet)
-
-
-def why(reasons: tuple[Change, ...]) -> str:
-    """The first reasons in words."""
-    more = f" and {len(reasons) - MOST_REASONS} more" if len(reasons) > MOST_REASONS else ""
-    return ", ".join(map(str, reasons[:MOST_REASONS])) + more
 
 
 def numbers(values: Mapping[str, Any]) -> str:

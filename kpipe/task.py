@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
+
+from kpipe.errors import StageFailed
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class Event:
     task: str
     kind: str
     data: Mapping[str, Any]
+
+
+def failure(event: Event, log: Path) -> StageFailed:
+    """The error that a failed event tells."""
+    said = event.data
+    return StageFailed(event.task, said["message"], hint=said.get("hint"), trace=said.get("trace"), log=log)
 
 
 class Executor(Protocol):

@@ -34,8 +34,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """The table with every --set KEY=VALUE put in; VALUE is TOML, or a plain string where it is not."""
     for override in overrides:
-        path, equals, text = override.partition("=")
-        keys = path.strip().split(".")
+        keys, (_, equals, text) = override_keys(override), override.partition("=")
         if not equals or not all(keys):
             raise ConfigError(f"--set {override}: not of the form KEY=VALUE", hint="--set stages.train.params.epochs=3")
         try:
@@ -49,6 +48,11 @@ def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> dict[str
                 raise ConfigError(f"--set {override}: {key} is not a table")
         place[keys[-1]] = value
     return table
+
+
+def override_keys(override: str) -> tuple[str, ...]:
+    """Where a --set KEY=VALUE puts its value."""
+    return tuple(override.partition("=")[0].strip().split("."))
 
 
 def section(table: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import Any
 from kpipe import history
 from kpipe.closure import Project
 from kpipe.dispatch import visible_gpus
-from kpipe.errors import ConfigError, Interrupted, StageFailed
+from kpipe.errors import ConfigError
 from kpipe.executors.local import LocalExecutor
 from kpipe.spec import Spec
 from kpipe.store import Store, new_run_id
-from kpipe.task import Event, Task
+from kpipe.task import Event, Task, failure
 
 
 @contextmanager
@@ -55,13 +55,8 @@ def execute(task: Task, told: Callable[[Event], None]) -> None:
                 if event.kind == "done":
                     return
                 if event.kind == "failed":
-                    said = event.data
-                    raise StageFailed(
-                        task.module, said["message"], hint=said.get("hint"), trace=said.get("trace"), log=Path(task.log)
-                    )
+                    raise failure(event, Path(task.log))
                 told(event)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted") from None
     finally:
         executor.cancel()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import ast
 import json
 import os
 import queue
@@ -10,10 +10,14 @@ import random
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from importlib.machinery import FileFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any
+
+from kpipe.source import definitions
+from kpipe.stage import Branch, Stage, StageError
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -21,13 +25,13 @@ Emit = Callable[[dict[str, Any]], None]
 class ProjectLoader(SourceFileLoader):
     """Imports project modules from their text alone, never from a .pyc (which is trusted by seconds), and remembers it."""
 
-    loaded: dict[str, bytes] = {}  # noqa: RUF012 - one per process
+    loaded: dict[str, dict[str, str]] = {}  # noqa: RUF012 - one per process; file -> {definition: digest}
 
     def get_code(self, fullname: str) -> Any:
         """Compile the source as it is now."""
         path = self.get_filename(fullname)
         source = Path(path).read_bytes()
-        self.loaded[path] = source
+        self.loaded[path] = definitions(ast.parse(source))
         return self.source_to_code(source, path)
 
 
@@ -47,26 +51,15 @@ def import_from(root: str) -> None:
 
 def loaded_definitions(root: str) -> dict[str, dict[str, str]]:
     """What the project modules that were really imported mean: file -> {definition: digest}."""
-    import ast
-
-    from kpipe.source import definitions
-
-    found = {}
-    for path, source in ProjectLoader.loaded.items():
-        found[Path(path).relative_to(root).as_posix()] = definitions(ast.parse(source))
-    return found
+    return {Path(path).relative_to(root).as_posix(): found for path, found in ProjectLoader.loaded.items()}
 
 
 def run_task(task: Mapping[str, Any], emit: Emit) -> None:
     """Call a stage's run() and emit how it ended: done or failed."""
-    from kpipe.stage import Stage, StageError
-
     try:
         import_from(task["root"])
         stage = Stage(**stage_arguments(task), emit=emit)
         forget_keras()
-        from importlib import import_module
-
         module = import_module(task["module"])
         params = dict(task["params"]) | {name: Path(path) for name, path in task["paths"].items()}
         module.run(stage, **params)
@@ -82,7 +75,6 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
 
 def stage_arguments(task: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of Stage from a task's plain data."""
-    from kpipe.stage import Branch
 
     def folders(paths: Mapping[str, str]) -> dict[str, Path]:
         return {name: Path(path) for name, path in paths.items()}
@@ -121,9 +113,12 @@ def stage_traceback(error: BaseException, root: str) -> str:
 def main() -> None:
     """Serve tasks until stdin closes; a parent that is gone ends this process in whatever it does."""
     channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    lines = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)  # a stage that reads stdin must not take the next task
     lock = threading.Lock()
     tasks: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=read_tasks, args=(tasks,), daemon=True).start()
+    threading.Thread(target=read_tasks, args=(lines, tasks), daemon=True).start()
 
     def emit(event: dict[str, Any]) -> None:
         with lock:
@@ -137,11 +132,10 @@ def main() -> None:
         sys.stderr.flush()
 
 
-def read_tasks(tasks: queue.Queue[dict[str, Any]]) -> None:
-    """Put every line of stdin into the queue; leave when the parent does."""
-    with io.TextIOWrapper(os.fdopen(os.dup(0), "rb"), encoding="utf-8") as lines:
-        for line in lines:
-            tasks.put(json.loads(line))
+def read_tasks(lines: Iterable[str], tasks: queue.Queue[dict[str, Any]]) -> None:
+    """Put every line into the queue; leave when the parent does."""
+    for line in lines:
+        tasks.put(json.loads(line))
     os._exit(0)
 
 
@@ -153,7 +147,6 @@ def redirect(log: str) -> None:
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import Any
 
 from kpipe import console
 from kpipe.commands.prepare import prepare
+from kpipe.errors import several
 from kpipe.plan import Hit, Pending, Status
-from kpipe.progress import why
 
 
 def plan(args: Namespace) -> int:
@@ -29,9 +29,10 @@ def words(status: Status) -> tuple[str, str]:
     if isinstance(status, Hit):
         return "cached", ""
     if isinstance(status, Pending):
-        upstream = ", ".join(status.upstream[:3]) + (f" and {len(status.upstream) - 3} more" if len(status.upstream) > 3 else "")
-        return ("run", why(status.reasons)) if status.reasons else ("depends", f"on what {upstream} will give")
-    return "run", why(status.reasons)
+        return (
+            ("run", several(status.reasons)) if status.reasons else ("depends", f"on what {several(status.upstream)} will give")
+        )
+    return "run", several(status.reasons)
 
 
 def status_json(status: Status) -> dict[str, Any]:
