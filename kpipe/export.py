@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from kpipe.files import walk
+from kpipe.files import locked_folder, walk
 from kpipe.outcome import Outcome
 from kpipe.spec import Spec
 from kpipe.store import Store
@@ -20,22 +19,26 @@ def export(spec: Spec, store: Store, outcomes: Mapping[str, Outcome]) -> list[Pa
     STAGE.ext becomes reports/NAME-BACKEND.ext, everything else goes below reports/NAME-BACKEND/. A gathered stage that
     is not called "report" adds its name.
     """
-    pages = []
-    for outcome in outcomes.values():
-        stage = outcome.instance.stage
-        if not stage.gather or not outcome.output:
-            continue
-        title = "-".join([spec.name, "+".join(spec.backends)] + ([stage.name] if stage.name != "report" else []))
-        base = spec.root / "reports" / title
-        source = store.object(outcome.output)
-        targets = {target(path.relative_to(source), stage.name, base): path for path in walk(source)}
-        for to, path in targets.items():
-            copy(path, to)
-        for stale in [p for p in walk(base) if p not in targets] if base.is_dir() else []:
-            stale.unlink()
-        page = base.with_name(base.name + ".html")
-        pages.append(page if page in targets else base)
-    return pages
+    gathered = [o for o in outcomes.values() if o.instance.stage.gather and o.output]
+    if not gathered:
+        return []
+    reports = spec.root / "reports"
+    reports.mkdir(exist_ok=True)
+    with locked_folder(reports):  # another kpipe of this project may export the same
+        return [export_one(o.instance.stage.name, store.object(o.output), reports, spec) for o in gathered]
+
+
+def export_one(stage: str, source: Path, reports: Path, spec: Spec) -> Path:
+    """Copy one artifact and remove what an earlier one left; the path of its page or folder."""
+    title = "-".join([spec.name, "+".join(spec.backends)] + ([stage] if stage != "report" else []))
+    base = reports / title
+    targets = {target(path.relative_to(source), stage, base): path for path in walk(source)}
+    for to, path in targets.items():
+        copy(path, to)
+    for stale in [p for p in walk(base) if p not in targets] if base.is_dir() else []:
+        stale.unlink()
+    page = base.with_name(base.name + ".html")
+    return page if page in targets else base
 
 
 def target(relative: Path, stage: str, base: Path) -> Path:
@@ -51,7 +54,7 @@ def copy(source: Path, to: Path) -> None:
     if to.is_file() and (to.stat().st_size, to.stat().st_mtime_ns) == (info.st_size, info.st_mtime_ns):
         return
     to.parent.mkdir(parents=True, exist_ok=True)
-    draft = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
+    draft = to.with_name(f".{to.name}.draft")  # one name for all: what a kill leaves, the next copy overwrites
     try:
         shutil.copyfile(source, draft)
         os.utime(draft, ns=(info.st_atime_ns, info.st_mtime_ns))

@@ -82,6 +82,17 @@ def locked(path: Path) -> Iterator[None]:
         yield  # closing the file releases the lock
 
 
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """The same for a folder that is there, without a file for it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def try_lock(path: Path) -> IO[str] | None:
     """An exclusive lock that lasts until the file returned is closed (or the process ends); None where another has it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -150,6 +151,21 @@ def test_second_kpipe_waits_and_takes_the_first_ones_result(toy: Toy) -> None:
     assert first.returncode == second.code == 0
     assert "load    waits: another kpipe computes the same" in second.err
     assert "load    cached" in second.err
+
+
+def test_eight_at_once_leave_one_whole_report(toy: Toy) -> None:
+    toy.edit(
+        "stages/report.py",
+        '    (stage.out / "figures" / "one.svg").write_text("<svg/>")',
+        '    for n in range(300):\n        (stage.out / "figures" / f"{n}.svg").write_text(str(n))',
+    )
+    toy.run()
+    for _ in range(3):
+        shutil.rmtree(toy.root / "reports")
+        running = [toy.start("run") for _ in range(8)]
+        said = [process.communicate(timeout=60)[1] for process in running]
+        assert [process.returncode for process in running] == [0] * 8, said
+        assert len(list((toy.root / "reports" / "toy-tensorflow" / "figures").iterdir())) == 300
 
 
 def test_jobs_run_side_by_side(toy: Toy) -> None:
