@@ -36,14 +36,20 @@ def parser() -> Arguments:
     verbs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     running = command(verbs, "run", "bring the pipeline up to date", run)
+    selecting(running)
+    running.add_argument("--force", action="append", default=[], metavar="STAGE", help="run it even where it is cached")
     running.add_argument("--jobs", type=positive, default=1, metavar="N", help="stages that run at the same time (default 1)")
     running.add_argument("--executor", default="local", help="where stages run (default local)")
     running.add_argument("--keep-going", action="store_true", help="go on with other branches when a stage fails")
+    running.add_argument("--verify", action="store_true", help="believe no time stamp: check inputs and artifacts by contents")
     running.add_argument("--debug", metavar="STAGE", help="run this stage in this process, so that breakpoint() works")
+    as_json(running)
 
-    command(verbs, "plan", "what would run, and why", plan)
-    explaining = command(verbs, "explain", "how a stage's key differs from that of its last run", explain, stage=True)
-    explaining.set_defaults(until=None)
+    planning = command(verbs, "plan", "what would run, and why", plan)
+    selecting(planning)
+    planning.add_argument("--force", action="append", default=[], metavar="STAGE", help="as if it were not cached")
+    as_json(planning)
+    as_json(command(verbs, "explain", "how a stage's key differs from that of its last run", explain, stage=True))
     draw = command(verbs, "dag", "draw the DAG", show_dag)
     draw.add_argument("--format", choices=["tree", "mermaid", "dot"], default="tree")
     command(verbs, "logs", "what a stage printed when it last ran", logs, stage=True)
@@ -54,7 +60,7 @@ def parser() -> Arguments:
     predicting.add_argument("paths", nargs="+", metavar="IMAGE|FOLDER")
     predicting.add_argument("--model", default="", metavar="BRANCH|FILE", help="default: the best branch on validation")
     predicting.add_argument("--pipeline", default="pipeline.toml", metavar="FILE", help="default: pipeline.toml")
-    predicting.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    as_json(predicting)
     predicting.set_defaults(function=predict, set=[])
     return top
 
@@ -62,17 +68,26 @@ def parser() -> Arguments:
 def command(
     verbs: argparse._SubParsersAction[Arguments], name: str, what: str, function: object, stage: bool = False
 ) -> Arguments:
-    """A command with the options that all of them share."""
+    """A command with what all of them share."""
     found = verbs.add_parser(name, help=what, description=what)
     if stage:
         found.add_argument("stage", metavar="STAGE", help="a stage, or one instance: train[resnet50]")
     found.add_argument("file", nargs="?", default="pipeline.toml", metavar="FILE", help="default: pipeline.toml")
     found.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="stages.train.params.epochs=3")
-    found.add_argument("--until", metavar="STAGE", help="this stage and what it needs")
-    found.add_argument("--force", action="append", default=[], metavar="STAGE", help="run it even where it is cached")
-    found.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    found.set_defaults(function=function)
+    found.set_defaults(function=function, force=[])
     return found
+
+
+def selecting(found: Arguments) -> None:
+    """Options that choose stages."""
+    found.add_argument("--from", dest="from_", metavar="STAGE", help="this stage and what needs it")
+    found.add_argument("--until", metavar="STAGE", help="this stage and what it needs")
+    found.add_argument("--only", metavar="STAGE", help="this stage alone")
+
+
+def as_json(found: Arguments) -> None:
+    """The option for a machine that reads."""
+    found.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
 
 def positive(text: str) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kpipe.digest import StatCache, digest_file
+from kpipe.digest import digest_file, digest_value
 from kpipe.errors import ConfigError, Problem
 from kpipe.source import Facts, facts
+from kpipe.statcache import StatCache
 
 ENGINE = "kpipe"  # the door's version enters the key as its schema, not as code
 
@@ -21,6 +23,11 @@ class Closure:
 
     code: dict[str, Any] = field(default_factory=dict)  # file -> {definition: digest}, or a resource's digest
     imports: frozenset[str] = frozenset()  # top-level names from outside the project
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the code."""
+        return digest_value(self.code)
 
     @property
     def uses_keras(self) -> bool:

@@ -11,6 +11,7 @@ from kpipe.closure import Project
 from kpipe.errors import ConfigError, StageFailed
 from kpipe.explain import changes
 from kpipe.host import describe_host, git_commit
+from kpipe.identity import forget_versions, surroundings
 from kpipe.outcome import Running
 from kpipe.plan import Planner
 from kpipe.store import now
@@ -25,9 +26,17 @@ def commit(planner: Planner, running: Running, loaded: Mapping[str, Any]) -> dic
     out = Path(running.task.out)
     refuse_special_files(instance.id, out)
     try:
-        output = planner.store.add_object(out)
+        with planner.store.using():
+            return store_output(planner, running, out)
     except OSError as e:
         raise StageFailed(instance.id, f"its output cannot be stored: {e.strerror}", hint="earlier results are intact") from None
+
+
+def store_output(planner: Planner, running: Running, out: Path) -> dict[str, Any]:
+    """Move the output in and publish its record."""
+    instance = running.instance
+    output = planner.store.add_object(out)
+    planner.store.hold([output])
     record = {
         "stage": instance.stage.run,
         "instance": instance.id,
@@ -41,7 +50,7 @@ def commit(planner: Planner, running: Running, loaded: Mapping[str, Any]) -> dic
         "notices": running.notices,
         "git": git_commit(planner.dag.spec.root),
     }
-    planner.store.publish(running.key.digest, record)
+    planner.store.publish(running.key.digest, record, instance.closure.code)
     return record
 
 
@@ -64,11 +73,12 @@ def check_unchanged(planner: Planner, running: Running, loaded: Mapping[str, Any
         files = instance.parameters.digests(planner.store.files)
     except (ConfigError, OSError) as e:
         raise StageFailed(instance.id, f"its code or inputs changed while it ran: {e}", hint=HINT) from None
-    before = running.key.as_json()
-    found = [str(c) for c in changes(before, before | {"code": closure.code, "files": files})]
-    found += [
-        f"{file} (imported text)" for file, code in loaded.items() if file in running.key.code and code != running.key.code[file]
-    ]
+    code = instance.closure.code
+    before = running.key.as_json() | {"code": code}
+    forget_versions()
+    after = before | {"code": closure.code, "files": files, **surroundings(closure.imports, instance.backend)}
+    found = [str(c) for c in changes(before, after)]
+    found += [f"{file} (imported text)" for file, text in loaded.items() if file in code and text != code[file]]
     found += [f"input {need}" for need, digest in input_digests(before) if planner.store.fault(digest)]
     if found:
         raise StageFailed(instance.id, f"changed while it ran: {', '.join(found)}", hint=HINT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from kpipe.closure import Closure
@@ -25,7 +26,7 @@ class Instance:
     inputs: Mapping[str, str] = field(default_factory=dict)  # need -> instance id
     branches: tuple[tuple[Mapping[str, Any], Mapping[str, str]], ...] = ()  # gathered: (axes, need -> instance id)
 
-    @property
+    @cached_property
     def upstream(self) -> list[str]:
         """Ids of the instances it needs."""
         ids = [*self.inputs.values(), *(i for _, inputs in self.branches for i in inputs.values())]
@@ -49,6 +50,14 @@ class Dag:
             if id_ not in found:
                 found.add(id_)
                 todo += self.instances[id_].upstream
+        return found
+
+    def descendants(self, ids: Sequence[str]) -> set[str]:
+        """The given instances and everything that needs them."""
+        found = set(ids)
+        for instance in self.instances.values():  # each after those it needs
+            if not found.isdisjoint(instance.upstream):
+                found.add(instance.id)
         return found
 
     def select(self, name: str) -> list[str]:

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from kpipe.dag import Instance
-from kpipe.identity import device_kind, gpus
-from kpipe.key import Key
-from kpipe.outcome import Outcome
+from kpipe.outcome import Outcome, Running
 from kpipe.plan import Planner
 from kpipe.task import Task
 
 
-def make_task(planner: Planner, instance: Instance, key: Key, outcomes: Mapping[str, Outcome], run_id: str) -> Task:
+def make_task(planner: Planner, running: Running, outcomes: Mapping[str, Outcome], run_id: str) -> Task:
     """Everything the worker needs: folders, parameters, and how the inputs came to be."""
-    store, parameters = planner.store, instance.parameters
+    instance, store = running.instance, planner.store
+    parameters = instance.parameters
 
     def folders(inputs: Mapping[str, str]) -> dict[str, str]:
         return {need: str(store.object(outcomes[id_].output)) for need, id_ in inputs.items() if outcomes[id_].output}
@@ -27,8 +26,8 @@ def make_task(planner: Planner, instance: Instance, key: Key, outcomes: Mapping[
         id=instance.id,
         module=instance.stage.run,
         root=str(planner.dag.spec.root.resolve()),
-        out=str(store.draft()),
-        scratch=str(store.scratch(key.digest)),
+        out=str(store.session.draft()),
+        scratch=str(store.scratch(running.key.digest)),
         store=str(store.root),
         log=str(store.log(run_id, instance.id)),
         params=parameters.values,
@@ -38,15 +37,8 @@ def make_task(planner: Planner, instance: Instance, key: Key, outcomes: Mapping[
         records=records(instance.inputs),
         branches=tuple({"axes": dict(axes), "inputs": folders(i), "records": records(i)} for axes, i in instance.branches),
         backend=instance.backend,
-        gpus=visible_gpus(instance.backend, instance.stage.resources.get("gpus", 0)),
+        gpus=running.gpus,
     )
-
-
-def visible_gpus(backend: str | None, asked: int) -> tuple[str, ...]:
-    """Ids of the GPUs a task gets: as many as it asks for, one where the backend sees any, none on a CPU."""
-    if backend is None or device_kind(backend) != "gpu":
-        return ()
-    return tuple(gpus()[: max(1, asked)])
 
 
 def missing_gpus(instance: Instance, task: Task) -> str | None:

@@ -9,15 +9,18 @@ from kpipe.commit import commit
 from kpipe.dag import Instance
 from kpipe.dispatch import make_task, missing_gpus
 from kpipe.errors import StageFailed
+from kpipe.explain import Change
+from kpipe.frontier import Frontier
 from kpipe.outcome import Listener, Outcome, Running
 from kpipe.plan import Hit, Miss, Planner
-from kpipe.task import Event, Executor, failure
+from kpipe.slots import Slots
+from kpipe.task import Event, Executor, failure, too_slow
 
 POLL_S = 0.2  # how often to look whether another process has finished a key
 
 
 class Run:
-    """One `kpipe run`: brings instances up to date, as many at a time as there are jobs."""
+    """One `kpipe run`: brings instances up to date, as many at a time as there are slots."""
 
     def __init__(
         self, planner: Planner, executor: Executor, listener: Listener, run_id: str, jobs: int = 1, keep_going: bool = False
@@ -27,21 +30,26 @@ class Run:
         self.executor = executor
         self.listener = listener
         self.run_id = run_id
-        self.jobs = jobs
         self.keep_going = keep_going
         self.outcomes: dict[str, Outcome] = {}
         self.running: dict[str, Running] = {}
-        self._elsewhere: set[str] = set()  # instances whose key another process computes
+        self._slots = Slots(jobs)
+        self._misses: dict[str, Miss] = {}  # looked up and waiting for a slot
+        self._doubtful: set[str] = set()  # instances whose key somebody computes: the miss may have become a hit
+        self._failed = False
 
     def execute(self, ids: set[str]) -> dict[str, Outcome]:
         """Bring the selected instances up to date; their outcomes in the DAG's order."""
         selected = [i for i in self.planner.dag.instances.values() if i.id in ids]
+        self.frontier = Frontier(selected)
         try:
-            while any(i.id not in self.outcomes for i in selected):
-                advanced = [self._advance(i) for i in selected if i.id not in self.outcomes and i.id not in self.running]
+            while self.frontier.ready or self.running:
+                with self.store.using():
+                    advanced = [self._advance(i) for i in list(self.frontier.ready.values()) if i.id in self.frontier.ready]
                 if self.running:
-                    for event in self.executor.wait():
+                    for event in self.executor.wait(self._patience()):
                         self._handle(event)
+                    self._stop_overdue()
                 elif not any(advanced):
                     time.sleep(POLL_S)
         finally:
@@ -51,66 +59,102 @@ class Run:
         return {i.id: self.outcomes[i.id] for i in selected}
 
     def _advance(self, instance: Instance) -> bool:
-        """Settle or start an instance where that is possible now."""
-        if not self.keep_going and any(o.status == "failed" for o in self.outcomes.values()):
+        """Settle or start an instance whose needs are settled, where that is possible now."""
+        if self._failed and not self.keep_going:
             return self._settle(Outcome(instance, "not run"))
-        if any(id_ not in self.outcomes for id_ in instance.upstream):
-            return False
-        outputs = {id_: self.outcomes[id_].output for id_ in instance.upstream if self.outcomes[id_].output}
+        outputs = {id_: output for id_ in instance.upstream if (output := self.outcomes[id_].output)}
         if len(outputs) < len(instance.upstream) and not (instance.stage.gather and outputs):
             return self._settle(Outcome(instance, "not run"))
-        found = self.planner.lookup(instance, self.planner.key(instance, outputs))
-        if isinstance(found, Hit):
-            return self._settle(Outcome(instance, "cached", found.key, found.record))
-        if len(self.running) >= self.jobs or any(r.key == found.key for r in self.running.values()):
+        miss = self._misses.get(instance.id)
+        if miss and any(running.key == miss.key for running in self.running.values()):
+            self._doubtful.add(instance.id)
             return False
-        return self._start(instance, found)
+        if miss is None or instance.id in self._doubtful:
+            found = self.planner.lookup(instance, self.planner.key(instance, outputs))
+            if isinstance(found, Hit):
+                return self._settle(Outcome(instance, "cached", found.key, found.record))
+            miss = self._misses[instance.id] = found
+        return self._slots.fit(instance) and self._start(instance, miss)
 
     def _start(self, instance: Instance, miss: Miss) -> bool:
         """Give an instance to the executor, unless another process has its key or its inputs are damaged."""
-        if self._set_aside_damaged(instance):
+        damaged = [id_ for id_ in instance.upstream if self._damaged(id_)]
+        if damaged:
             return True
         claim = self.store.claim(miss.key.digest)
         if claim is None:
-            if instance.id not in self._elsewhere:
-                self._elsewhere.add(instance.id)
+            if instance.id not in self._doubtful:
+                self._doubtful.add(instance.id)
                 self.listener.waiting(instance)
             return False
-        if instance.id not in self.planner.force and self.store.record(miss.key.digest) and not miss.damaged:
+        if self.store.record(miss.key.digest) and instance.id not in self.planner.force and not miss.damaged:
             claim.close()  # another process finished it between our look and our claim
+            self._doubtful.add(instance.id)
             return True
-        task = make_task(self.planner, instance, miss.key, self.outcomes, self.run_id)
-        self.running[instance.id] = Running(instance, miss.key, task, claim, miss.reasons)
+        if miss.damaged:
+            self.store.quarantine(miss.damaged)
+            self.listener.notice(instance.id, "its damaged artifact was set aside in the store's quarantine")
+        self.frontier.started(instance.id)
+        self._misses.pop(instance.id)
+        running = Running(instance, miss.key, claim, miss.reasons, self._slots.take(instance))
+        self.running[instance.id] = running
         self.listener.started(instance, miss.reasons)
-        notice = missing_gpus(instance, task)
-        if notice:
-            self._handle(Event(instance.id, "notice", {"text": notice}))
-        self.executor.submit(task)
+        self._submit(running)
         return True
 
-    def _set_aside_damaged(self, instance: Instance) -> bool:
-        """Check the contents of all that the stage will read; what is damaged is quarantined and will be made again."""
-        damaged = [id_ for id_ in instance.upstream if (o := self.outcomes[id_].output) and self.store.fault(o, contents=True)]
-        for id_ in damaged:
-            self.store.quarantine(self.outcomes.pop(id_).output)
-        return bool(damaged)
+    def _submit(self, running: Running) -> None:
+        """Begin an attempt at a task."""
+        running.begin(make_task(self.planner, running, self.outcomes, self.run_id))
+        self.executor.submit(running.task)
+        notice = missing_gpus(running.instance, running.task)
+        if notice:
+            self._handle(Event(running.instance.id, "notice", {"text": notice}))
+
+    def _damaged(self, id_: str) -> bool:
+        """Check the content of an artifact that a stage will read; a damaged one is set aside and will be made again."""
+        outcome = self.outcomes[id_]
+        fault = self.store.fault(outcome.output, contents=True) if outcome.output else None
+        if not fault or not outcome.key:
+            return False
+        self.store.quarantine(outcome.output)
+        self.listener.notice(id_, f"{fault}: set aside in the store's quarantine")
+        del self.outcomes[id_]
+        self.frontier.reopened(id_, self.outcomes.keys() | self.running.keys())
+        self._misses[id_] = Miss(outcome.key, (Change("damaged", fault, old=outcome.output),))
+        return True
+
+    def _patience(self) -> float | None:
+        """How long to wait for an event: until a task is overdue, or another process may have finished a key."""
+        until = [r.deadline - time.monotonic() for r in self.running.values() if r.deadline]
+        until += [POLL_S] if self._doubtful else []
+        return max(0.0, min(until)) if until else None
+
+    def _stop_overdue(self) -> None:
+        """End the attempts that take longer than their stage's timeout."""
+        for running in list(self.running.values()):
+            if running.deadline and time.monotonic() >= running.deadline:
+                self.executor.cancel(running.task)
+                self._handle(too_slow(running.task, running.instance.stage.timeout))
 
     def _handle(self, event: Event) -> None:
         running = self.running.get(event.task)
         if running is None:
             return
-        if event.kind in ("done", "failed"):
+        if event.kind == "failed" and running.may_retry(event):
+            self.store.discard(Path(running.task.out))
+            running.notices.append(f"attempt {running.attempt} failed: {event.data['message']}")
+            self.listener.notice(event.task, f"{running.notices[-1]}; it is tried again")
+            self._submit(running)
+        elif event.kind in ("done", "failed"):
             del self.running[event.task]
+            self._slots.give_back(running.gpus)
             try:
                 self._settle(self._finish(running, event))
             finally:
                 running.claim.close()
-            return
-        if event.kind == "measure":
-            running.measures.update(event.data["numbers"])
-        elif event.kind == "notice":
-            running.notices.append(event.data["text"])
-        self.listener.event(running.instance, event)
+        else:
+            running.note(event)
+            self.listener.event(running.instance, event)
 
     def _finish(self, running: Running, event: Event) -> Outcome:
         """Commit what a task gave, or say why there is nothing to commit."""
@@ -126,11 +170,18 @@ class Run:
         return Outcome(instance, "done", running.key, record, reasons=running.reasons, log=log)
 
     def _settle(self, outcome: Outcome) -> bool:
-        self.outcomes[outcome.instance.id] = outcome
+        id_ = outcome.instance.id
+        self.outcomes[id_] = outcome
+        self._failed |= outcome.status == "failed"
+        self._misses.pop(id_, None)
+        self._doubtful.discard(id_)
+        self.frontier.settled(id_)
+        if outcome.output:
+            self.store.hold([outcome.output])
         news = {"log": str(outcome.log)} if outcome.log else {}
         if outcome.record and outcome.key:
             news["key"] = outcome.key.digest
         if news:
-            self.planner.remember(outcome.instance.id, news)
+            self.planner.remember(id_, news)
         self.listener.settled(outcome)
         return True

@@ -54,7 +54,7 @@ def shown(value: Any) -> str:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
-    """All differences between two keys given as JSON."""
+    """All differences between two keys given as JSON, each with its code closure instead of the closure's digest."""
     return tuple(_changes(old, new))
 
 

@@ -12,19 +12,26 @@ from pathlib import Path
 from typing import IO, Any
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old text or the new one, also after a power cut."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """A text file that takes the place of `path` when the block ends without an error; durable, and never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with draft.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, sort_keys=True)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
     finally:
         draft.unlink(missing_ok=True)
     fsync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old text or the new one, also after a power cut."""
+    with replacing(path) as file:
+        json.dump(value, file, indent=1, sort_keys=True)
 
 
 def read_json(path: Path) -> Any | None:
@@ -76,10 +83,11 @@ def draft_folder(parent: Path) -> Path:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock; wait for whoever holds it. The kernel drops it when the process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield  # closing the file releases the lock
+    file = lock(path, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        file.close()
 
 
 @contextmanager
@@ -95,11 +103,34 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 def try_lock(path: Path) -> IO[str] | None:
     """An exclusive lock that lasts until the file returned is closed (or the process ends); None where another has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
         return None
-    return file
+
+
+@contextmanager
+def sharing(path: Path) -> Iterator[None]:
+    """Hold a lock that any number of processes can share; who takes it exclusively waits for all of them."""
+    file = lock(path, fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        file.close()
+
+
+def lock(path: Path, kind: int) -> IO[str]:
+    """Lock a file, created where it is missing; BlockingIOError where it is taken and `kind` does not wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = path.open("a")
+        try:
+            fcntl.flock(file, kind)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass  # removed in this very moment: the lock that counts is on the next file of this name
+        except BaseException:
+            file.close()
+            raise
+        file.close()

@@ -56,6 +56,12 @@ def name_and_version(import_name: str) -> tuple[str, str]:
     return name, found
 
 
+def forget_versions() -> None:
+    """Look at the installed distributions anew: a process that lives long may see them change."""
+    version.cache_clear()
+    provider.cache_clear()
+
+
 @cache
 def provider(import_name: str) -> tuple[str, str]:
     """Slow search (about 160 ms) for a distribution whose name differs from what it lets one import."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from kpipe.digest import digest_value
 
-SCHEMA = 1  # raised when the engine or the door changes what a stage may see
+SCHEMA = 2  # raised when the engine or the door changes what a stage may see
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Key:
     files: Mapping[str, str]  # File, Folder and pretrained parameters -> digest of their content
     inputs: Mapping[str, str]  # need -> digest of its artifact
     branches: tuple[Mapping[str, Any], ...]  # gathered: {"axes": [[axis, value]...], "inputs": {need: digest}} a branch
-    code: Mapping[str, Any]  # file of the closure -> {definition: digest}, or a resource's digest
+    code: str  # digest of the code closure; the store keeps what stands behind it
     python: str
     packages: Mapping[str, str]  # distributions that the closure imports -> version
     keras: Mapping[str, Any] | None  # backend, its versions, float and data format, kind of device
@@ -28,9 +29,9 @@ class Key:
 
     def as_json(self) -> dict[str, Any]:
         """The key as plain data; `digest` is taken of exactly this."""
-        return {**asdict(self), "branches": list(self.branches)}
+        return {part.name: getattr(self, part.name) for part in fields(self)} | {"branches": list(self.branches)}
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The key's name in the store."""
         return digest_value(self.as_json())

@@ -35,16 +35,40 @@ class Outcome:
 
 @dataclass
 class Running:
-    """A task that an executor has, and what it said so far."""
+    """An instance that is being computed: the attempt that an executor has, and what was said so far."""
 
     instance: Instance
     key: Key
-    task: Task
     claim: IO[str]  # held: no other process computes this key
     reasons: tuple[Change, ...]
-    since: float = field(default_factory=time.monotonic)
+    gpus: tuple[str, ...] = ()
+    attempt: int = 0
+    since: float = 0.0
     measures: dict[str, Any] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+
+    def begin(self, task: Task) -> None:
+        """Another attempt."""
+        self.task = task
+        self.attempt += 1
+        self.since = time.monotonic()
+        self.measures.clear()
+
+    @property
+    def deadline(self) -> float | None:
+        """When the attempt is overdue (monotonic seconds)."""
+        return self.since + self.instance.stage.timeout if self.instance.stage.timeout else None
+
+    def may_retry(self, event: Event) -> bool:
+        """Whether a failed attempt is followed by another: not where a person has to mend something first."""
+        return self.attempt <= self.instance.stage.retries and not event.data.get("final")
+
+    def note(self, event: Event) -> None:
+        """Keep what the artifact's record will tell."""
+        if event.kind == "measure":
+            self.measures.update(event.data["numbers"])
+        elif event.kind == "notice":
+            self.notices.append(event.data["text"])
 
 
 class Listener(Protocol):
@@ -58,6 +82,9 @@ class Listener(Protocol):
 
     def waiting(self, instance: Instance) -> None:
         """Another process computes this very key."""
+
+    def notice(self, id_: str, text: str) -> None:
+        """Something about an instance that a person must know."""
 
     def settled(self, outcome: Outcome) -> None:
         """An instance is done with."""

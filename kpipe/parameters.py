@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from kpipe.closure import Project
-from kpipe.digest import StatCache, digest_file, digest_path
+from kpipe.digest import digest_file
 from kpipe.errors import ConfigError, Problem, listing, nearest
+from kpipe.folders import digest_path
 from kpipe.identity import keras_home
 from kpipe.matrix import Combination, Matrix
 from kpipe.references import references, substitute
 from kpipe.signature import REQUIRED, Parameter, Type, check, fits, parse, path_leaf
 from kpipe.spec import StageSpec
+from kpipe.statcache import StatCache
 
 
 @dataclass(frozen=True)

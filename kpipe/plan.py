@@ -8,8 +8,9 @@ from typing import Any
 
 from kpipe.dag import Dag, Instance
 from kpipe.explain import Change, changes
-from kpipe.identity import surroundings
+from kpipe.identity import forget_versions, surroundings
 from kpipe.key import Key
+from kpipe.parameters import Parameters
 from kpipe.store import Store
 
 
@@ -34,9 +35,9 @@ class Miss:
     reasons: tuple[Change, ...]
 
     @property
-    def damaged(self) -> bool:
-        """Whether there was an artifact that no longer is what was stored."""
-        return any(c.kind == "damaged" for c in self.reasons)
+    def damaged(self) -> str | None:
+        """Digest of the artifact that was there and no longer is what was stored."""
+        return next((str(c.old) for c in self.reasons if c.kind == "damaged"), None)
 
 
 @dataclass(frozen=True)
@@ -51,21 +52,24 @@ Status = Hit | Miss | Pending
 
 
 class Planner:
-    """Keys and look-ups for the instances of one DAG."""
+    """Keys and look-ups for the instances of one DAG, in the surroundings of one moment."""
 
     def __init__(self, dag: Dag, store: Store, force: frozenset[str] = frozenset()) -> None:
         self.dag = dag
         self.store = store
         self.force = force
-        self.head = store.head(dag.spec.name)
+        self.head = store.head(dag.spec.identity)
         self._news: dict[str, dict[str, str]] = {}
+        self._files: dict[str, dict[str, str]] = {}
+        self._surroundings: dict[tuple[frozenset[str], str | None], dict[str, Any]] = {}
+        forget_versions()
 
     def key(self, instance: Instance, outputs: Mapping[str, str]) -> Key:
         """The key of an instance whose needs gave these outputs (instance id -> digest)."""
         return Key(
             stage=instance.stage.run,
             params=instance.parameters.values,
-            files=instance.parameters.digests(self.store.files),
+            files=self._digests(instance.parameters),
             inputs={need: outputs[id_] for need, id_ in instance.inputs.items()},
             branches=tuple(
                 {
@@ -74,9 +78,25 @@ class Planner:
                 }
                 for axes, inputs in instance.branches
             ),
-            code=instance.closure.code,
-            **surroundings(instance.closure.imports, instance.backend),
+            code=instance.closure.digest,
+            **self._outside(instance),
         )
+
+    def _digests(self, parameters: Parameters) -> dict[str, str]:
+        """Digests of what parameters name, looked at once for all instances that name the same."""
+        if not (parameters.paths or parameters.pretrained):
+            return {}
+        name = repr((parameters.paths, parameters.pretrained))
+        if name not in self._files:
+            self._files[name] = parameters.digests(self.store.files)
+        return self._files[name]
+
+    def _outside(self, instance: Instance) -> dict[str, Any]:
+        """Versions and settings that the instance's code depends on."""
+        of = (instance.closure.imports, instance.backend)
+        if of not in self._surroundings:
+            self._surroundings[of] = surroundings(*of)
+        return self._surroundings[of]
 
     def lookup(self, instance: Instance, key: Key) -> Hit | Miss:
         """Whether the store has a key's artifact, whole."""
@@ -87,17 +107,19 @@ class Planner:
             return Miss(key, (Change("forced", "--force"),))
         fault = self.store.fault(str(record["output_digest"]))
         if fault:
-            return Miss(key, (Change("damaged", fault),))
+            return Miss(key, (Change("damaged", fault, old=record["output_digest"]),))
         return Hit(key, record)
 
     def reasons(self, instance: Instance, key: Key) -> tuple[Change, ...]:
         """How a key differs from the one of the instance's last run."""
         previous = self.previous(instance.id)
-        return changes(previous["key"], key.as_json()) if previous else (Change("new", "not run before"),)
+        if previous is None:
+            return (Change("new", "not run before"),)
+        return changes(self.store.key_of(previous), key.as_json() | {"code": instance.closure.code})
 
     def previous(self, id_: str) -> dict[str, Any] | None:
         """The record of an instance's last run."""
-        return self.store.record(self.head.get(id_, {}).get("key", ""))
+        return self.store.record(self.head[id_].get("key", "")) if id_ in self.head else None
 
     def remember(self, id_: str, change: dict[str, str]) -> None:
         """Note what an instance was last run with; `save` keeps it."""
@@ -105,21 +127,22 @@ class Planner:
 
     def save(self) -> None:
         """Write what was noted."""
-        self.store.set_head(self.dag.spec.name, self._news)
+        self.store.set_head(self.dag.spec.identity, self._news)
 
     def status(self, instance: Instance, known: Mapping[str, Status]) -> Status:
         """What would happen to an instance, given its needs' statuses."""
-        open_ = [id_ for id_ in instance.upstream if not isinstance(known[id_], Hit)]
-        if not open_:
-            outputs = {id_: hit.output for id_, hit in known.items() if isinstance(hit, Hit)}
+        needs = {id_: known[id_] for id_ in instance.upstream}
+        outputs = {id_: hit.output for id_, hit in needs.items() if isinstance(hit, Hit)}
+        if len(outputs) == len(needs):
             return self.lookup(instance, self.key(instance, outputs))
-        return Pending(tuple(open_), self._certain(instance, known))
+        open_ = tuple(id_ for id_ in needs if id_ not in outputs)
+        return Pending(open_, self._certain(instance, dict.fromkeys(open_, "?") | outputs))
 
-    def _certain(self, instance: Instance, known: Mapping[str, Status]) -> tuple[Change, ...]:
+    def _certain(self, instance: Instance, outputs: Mapping[str, str]) -> tuple[Change, ...]:
         """Changes of an instance's own that no output of its needs can undo."""
-        stand_in = {id_: hit.output if isinstance(hit, Hit) else "?" for id_, hit in known.items()}
-        found = self.reasons(instance, self.key(instance, stand_in))
-        return tuple(c for c in found if not c.about_input)
+        if instance.id not in self.head:
+            return (Change("new", "not run before"),)
+        return tuple(c for c in self.reasons(instance, self.key(instance, outputs)) if not c.about_input)
 
     def plan(self, ids: set[str]) -> dict[str, Status]:
         """Status of the selected instances, in the DAG's order."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
-from kpipe.digest import StatCache, digest_value
+from kpipe.digest import digest_value
+from kpipe.statcache import StatCache, stamp
 
 FACTS = 1  # raised when Facts or the way of digesting a definition changes
 COMPUTED = ("importlib.import_module", "import_module", "__import__", "exec", "eval")
@@ -28,12 +29,12 @@ class Facts(TypedDict):
 
 def facts(path: Path, cache: StatCache) -> Facts:
     """Facts of one file. A SyntaxError in it is raised as it is."""
-    info = path.stat()
-    known: Facts | None = cache.get(path, info)
+    state = stamp(path.stat())
+    known: Facts | None = cache.get(str(path), state)
     if known is None:
         tree = ast.parse(path.read_bytes(), filename=str(path))
         known = read_tree(tree)
-        cache.put(path, info, known)
+        cache.put(str(path), state, known)
     return known
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kpipe.digest import digest_value
 from kpipe.errors import Problem, listing
 from kpipe.identity import BACKENDS
 from kpipe.matrix import Matrix, read_matrix
@@ -17,7 +18,15 @@ from kpipe.tomlfile import apply_overrides, check_keys, read_toml, section
 
 SECTIONS: dict[str, type] = {"pipeline": dict, "matrix": dict, "stages": dict}
 PIPELINE_KEYS: dict[str, type] = {"name": str, "backend": str}
-STAGE_KEYS: dict[str, type] = {"run": str, "needs": list, "gather": bool, "params": dict, "resources": dict}
+STAGE_KEYS: dict[str, type] = {
+    "run": str,
+    "needs": list,
+    "gather": bool,
+    "params": dict,
+    "resources": dict,
+    "retries": int,
+    "timeout": int,
+}
 RESOURCE_KEYS: dict[str, type] = {"gpus": int}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -32,6 +41,8 @@ class StageSpec:
     gather: bool = False
     params: Mapping[str, Any] = field(default_factory=dict)
     resources: Mapping[str, int] = field(default_factory=dict)
+    retries: int = 0  # further attempts after one that failed
+    timeout: int = 0  # seconds an attempt may take; 0: any
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,11 @@ class Spec:
     def root(self) -> Path:
         """The folder that paths and dotted names are relative to."""
         return self.file.parent
+
+    @property
+    def identity(self) -> str:
+        """What tells this pipeline from others in its store: its name; in a store outside its folder, the folder too."""
+        return self.name if self.root in self.store.parents else f"{self.name}-{digest_value(str(self.root))[:8]}"
 
     @property
     def backends(self) -> list[str]:
@@ -104,7 +120,20 @@ def read_stage(name: str, table: Any, problems: list[Problem]) -> StageSpec:
         gather=table.get("gather") is True,
         params=section(table, "params"),
         resources=section(table, "resources"),
+        **limits(table, at, problems),
     )
+
+
+def limits(table: Mapping[str, Any], at: tuple[str, ...], problems: list[Problem]) -> dict[str, int]:
+    """retries and timeout, as far as they are whole numbers in their range."""
+    found = {}
+    for key, least in (("retries", 0), ("timeout", 1)):
+        value = table.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            found[key] = max(value, least)
+            if value < least:
+                problems.append(Problem(f"{key} must be at least {least}, not {value}", (*at, key)))
+    return found
 
 
 def choose_backend(pipeline: Mapping[str, Any], matrix: Matrix, problems: list[Problem]) -> tuple[str, Matrix, tuple[str, ...]]:

@@ -1,29 +1,34 @@
-"""The content-addressed store: objects (artifacts by content), records (key -> object), logs, scratch, heads."""
+"""The content-addressed store: objects (artifacts by content), records (key -> object), the code behind them, logs, scratch."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from kpipe import sealed
-from kpipe.digest import StatCache
+from kpipe.digest import digest_value
 from kpipe.errors import StoreError
-from kpipe.files import draft_folder, locked, read_json, try_lock, write_json
+from kpipe.files import locked, read_json, sharing, try_lock, write_json
 from kpipe.identity import python_minor
+from kpipe.session import Session
 from kpipe.source import FACTS
+from kpipe.statcache import StatCache
 
 
 class Store:
-    """A folder on one file system. Objects never change; a record is published last, so what it names is whole."""
+    """A folder on one file system. Objects never change; a record is published last, so what it names is whole.
 
-    def __init__(self, root: Path) -> None:
+    With `believe` false no time stamp is believed: inputs, source files and objects are checked by their contents.
+    """
+
+    def __init__(self, root: Path, believe: bool = True) -> None:
         self.root = root
+        self.believe = believe
         try:
             (root / "objects").mkdir(parents=True, exist_ok=True)
             (root / "records").mkdir(exist_ok=True)
@@ -31,10 +36,10 @@ class Store:
             raise StoreError(
                 f"the store {root} cannot be written: {e.strerror}", hint="KPIPE_STORE names another folder"
             ) from None
-        self.files = StatCache(root / "cache" / "files.json")
-        self.sources = StatCache(root / "cache" / f"sources-{FACTS}-{python_minor()}.json")  # each Python dumps its own tree
-        self._session: Path | None = None
-        self._session_lock: IO[str] | None = None
+        sources = root / "cache" / f"sources-{FACTS}-{python_minor()}.json"  # each Python dumps its own tree
+        self.files = StatCache(root / "cache" / "files.json" if believe else None)
+        self.sources = StatCache(sources if believe else None)
+        self.session = Session(root)
 
     def save_caches(self) -> None:
         """Keep what was hashed; a store that cannot be written to only costs the next run time."""
@@ -47,7 +52,13 @@ class Store:
     def record(self, key: str) -> dict[str, Any] | None:
         """How a key's artifact came to be, or None where it has none."""
         found = read_json(self.root / "records" / f"{key}.json")
-        return found if isinstance(found, dict) else None
+        return found if isinstance(found, dict) and found.get("key_digest") == key else None
+
+    def key_of(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A record's key with the code closure behind its digest."""
+        code = record["key"]["code"]
+        found = read_json(self.root / "code" / f"{code}.json") if isinstance(code, str) else code
+        return {**record["key"], "code": found or {}}
 
     def object(self, digest: str) -> Path:
         """The folder of an artifact."""
@@ -55,7 +66,7 @@ class Store:
 
     def fault(self, digest: str, contents: bool = False) -> str | None:
         """What is wrong with a stored artifact (by sizes and times, or by contents); None where it is whole."""
-        return sealed.fault(self.object(digest), contents)
+        return sealed.fault(self.object(digest), contents or not self.believe)
 
     def quarantine(self, digest: str) -> None:
         """Set a damaged object aside, so that nothing reads it again."""
@@ -73,21 +84,32 @@ class Store:
                 sealed.publish(draft, self.object(digest), held)
         return digest
 
-    def publish(self, key: str, record: Mapping[str, Any]) -> None:
+    def publish(self, key: str, record: Mapping[str, Any], code: Mapping[str, Any]) -> None:
         """Make a key known. From here on it is a hit."""
+        closure = self.root / "code" / f"{digest_value(code)}.json"
+        if not closure.exists():
+            write_json(closure, code)
         write_json(self.root / "records" / f"{key}.json", record)
         self.discard(self.root / "scratch" / key)
 
-    # folders for a stage that runs
+    # use by this process
 
-    def draft(self) -> Path:
-        """An empty folder on the store's file system for a stage's output; it outlives this process only until a sweep."""
-        if self._session is None:
-            self.sweep()
-            self._session = self.root / "staging" / secrets.token_hex(8)
-            self._session.mkdir(parents=True)
-            self._session_lock = try_lock(self._session.with_suffix(".lock"))
-        return draft_folder(self._session)
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """Look artifacts up and hold them in one go: no gc of another process comes between."""
+        with ExitStack() as stack:
+            with suppress(OSError):  # a store that cannot be written to has no gc either
+                stack.enter_context(sharing(self.root / "use.lock"))
+            yield
+
+    def hold(self, digests: Iterable[str]) -> None:
+        """Use artifacts until this process ends."""
+        with suppress(OSError):
+            self.session.hold(digests)
+
+    def claim(self, key: str) -> IO[str] | None:
+        """The right to compute a key, held until the file returned is closed; None while another process has it."""
+        return try_lock(self.root / "locks" / key)
 
     def scratch(self, key: str) -> Path:
         """A folder that survives a crash of this key."""
@@ -106,27 +128,10 @@ class Store:
         """Remove a folder, also one whose files are read-only."""
         shutil.rmtree(folder, ignore_errors=True)
 
-    def sweep(self) -> None:
-        """Remove the drafts of processes that are gone: those whose lock can be had."""
-        for path in (self.root / "staging").glob("*.lock"):
-            lock = try_lock(path)
-            if lock is not None:
-                self.discard(path.with_suffix(""))
-                path.unlink(missing_ok=True)
-                lock.close()
-
     def close(self) -> None:
-        """Remove this process's drafts and let go of their lock."""
+        """Keep what was hashed, remove this process's drafts, let go of what it held."""
         self.save_caches()
-        if self._session is not None and self._session_lock is not None:
-            self.discard(self._session)
-            self._session.with_suffix(".lock").unlink(missing_ok=True)
-            self._session_lock.close()
-            self._session = None
-
-    def claim(self, key: str) -> IO[str] | None:
-        """The right to compute a key, held until the file returned is closed; None while another process has it."""
-        return try_lock(self.root / "locks" / key)
+        self.session.close()
 
     # what ran last, for explanations
 
@@ -137,10 +142,11 @@ class Store:
 
     def set_head(self, pipeline: str, changes: Mapping[str, dict[str, str]]) -> None:
         """Remember what ran."""
-        head = self.head(pipeline)
-        merged = head | {id_: head.get(id_, {}) | change for id_, change in changes.items()}
-        if merged != head:
-            write_json(self.root / "heads" / f"{pipeline}.json", merged)
+        with locked(self.root / "heads.lock"):
+            head = self.head(pipeline)
+            merged = head | {id_: head.get(id_, {}) | change for id_, change in changes.items()}
+            if merged != head:
+                write_json(self.root / "heads" / f"{pipeline}.json", merged)
 
 
 def now() -> str:
@@ -150,4 +156,4 @@ def now() -> str:
 
 def new_run_id() -> str:
     """A name for a run that sorts by time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"

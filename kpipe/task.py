@@ -50,14 +50,19 @@ def failure(event: Event, log: Path) -> StageFailed:
     return StageFailed(event.task, said["message"], hint=said.get("hint"), trace=said.get("trace"), log=log)
 
 
+def too_slow(task: Task, timeout: float) -> Event:
+    """What is said of a task that was stopped at its timeout."""
+    return Event(task.id, "failed", {"message": f"it took longer than its timeout of {timeout:g} s and was stopped"})
+
+
 class Executor(Protocol):
     """Runs tasks somewhere."""
 
     def submit(self, task: Task) -> None:
         """Start a task; returns at once."""
 
-    def wait(self) -> list[Event]:
-        """Block until something happened to a submitted task."""
+    def wait(self, patience: float | None = None) -> list[Event]:
+        """Block until something happened to a submitted task, at most for some seconds."""
 
-    def cancel(self) -> None:
-        """Stop everything that runs, and let go of all workers."""
+    def cancel(self, task: Task | None = None) -> None:
+        """Stop a task, or everything that runs, and let go of its worker."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from kpipe import history
 from kpipe.closure import Project
-from kpipe.dispatch import visible_gpus
 from kpipe.errors import ConfigError
 from kpipe.executors.local import LocalExecutor
+from kpipe.identity import gpus
+from kpipe.slots import wanted_gpus
 from kpipe.spec import Spec
 from kpipe.store import Store, new_run_id
 from kpipe.task import Event, Task, failure
@@ -24,19 +25,19 @@ def use(spec: Spec, store: Store, module: str, params: dict[str, Any], told: Cal
     if project.path(module) is None:
         raise ConfigError(f"this project has no {module}", hint=f"it would stand below {spec.root}")
     backend = spec.backend if project.closure(module).uses_keras else None
-    out = store.draft()
+    out = store.session.draft()
     task = Task(
         id=module,
         module=module,
         root=str(spec.root.resolve()),
         out=str(out),
-        scratch=str(store.draft()),
+        scratch=str(store.session.draft()),
         store=str(store.root),
         log=str(store.log(new_run_id(), module)),
         params=params,
         branches=tuple(last_branches(spec, store)),
         backend=backend,
-        gpus=visible_gpus(backend, 1),
+        gpus=tuple(gpus()[: wanted_gpus(backend, 1)]),
     )
     try:
         execute(task, told)
@@ -76,4 +77,6 @@ def last_branches(spec: Spec, store: Store) -> Iterator[dict[str, Any]]:
 
 def whole(inputs: dict[str, str], store: Store) -> dict[str, str]:
     """Folders of the artifacts that are in the store as they were stored."""
+    with store.using():
+        store.hold(inputs.values())
     return {need: str(store.object(digest)) for need, digest in inputs.items() if store.fault(digest, contents=True) is None}

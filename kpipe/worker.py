@@ -64,7 +64,7 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
         params = dict(task["params"]) | {name: Path(path) for name, path in task["paths"].items()}
         module.run(stage, **params)
     except StageError as e:
-        emit({"event": "failed", "message": e.message, "hint": e.hint})
+        emit({"event": "failed", "message": e.message, "hint": e.hint, "final": True})
     except SystemExit as e:
         emit({"event": "failed", "message": f"it called sys.exit({e.code!r})", "hint": "return, or raise StageError"})
     except BaseException as e:  # KeyboardInterrupt too: a real Ctrl-C reaches only the parent

@@ -13,9 +13,10 @@ from kpipe.plan import Hit, Pending, Status
 
 def plan(args: Namespace) -> int:
     """Say what would run, and why; nothing is run."""
-    _, store, planner, ids = prepare(args)
-    statuses = planner.plan(ids)
-    store.save_caches()
+    pipeline = prepare(args)
+    needed = pipeline.needed()
+    statuses = {id_: s for id_, s in pipeline.planner.plan(pipeline.ids | needed).items() if id_ in pipeline.ids}
+    pipeline.store.save_caches()
     if args.json:
         console.result_json([{"instance": id_, **status_json(s)} for id_, s in statuses.items()])
         return 0
@@ -44,10 +45,10 @@ def status_json(status: Status) -> dict[str, Any]:
 
 def explain(args: Namespace) -> int:
     """Say how a stage's key differs from that of its last run."""
-    dag, store, planner, _ = prepare(args)
-    chosen = dag.select(args.stage)
-    statuses = planner.plan(dag.ancestors(chosen))
-    store.save_caches()
+    pipeline = prepare(args)
+    chosen = pipeline.dag.select(args.stage)
+    statuses = pipeline.planner.plan(pipeline.dag.ancestors(chosen))
+    pipeline.store.save_caches()
     if args.json:
         console.result_json([{"instance": id_, **status_json(statuses[id_])} for id_ in chosen])
         return 0

@@ -1,26 +1,19 @@
-"""What every command begins with: the file, the DAG, the store, and the instances that the command is about."""
+"""What every command begins with: the pipeline that its arguments ask for."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 
 from kpipe import console
-from kpipe.closure import Project
-from kpipe.dag import Dag
-from kpipe.expand import build_dag
-from kpipe.plan import Planner
-from kpipe.spec import load
-from kpipe.store import Store
+from kpipe.pipeline import Pipeline, Request
 
 
-def prepare(args: Namespace) -> tuple[Dag, Store, Planner, set[str]]:
-    """Read the file, expand the DAG, choose the instances that the command is about."""
-    spec = load(Path(args.file), args.set)
-    store = Store(spec.store)
-    dag = build_dag(spec, Project(spec.root, store.sources))
-    ids = dag.ancestors(dag.select(args.until)) if args.until else set(dag.instances)
-    force = frozenset(id_ for name in args.force for id_ in dag.select(name))
-    for text in dag.notices:
+def prepare(args: Namespace) -> Pipeline:
+    """Read the file, expand the DAG, choose the instances that the command is about, and say what is to be noticed."""
+    given = {part.name: getattr(args, part.name) for part in fields(Request) if hasattr(args, part.name)}
+    pipeline = Pipeline(Request(**{**given, "file": Path(args.file), "overrides": tuple(args.set), "force": tuple(args.force)}))
+    for text in pipeline.dag.notices:
         console.notice(text)
-    return dag, store, Planner(dag, store, force), ids
+    return pipeline

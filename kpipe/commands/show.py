@@ -12,16 +12,15 @@ from kpipe.drawing import FORMATS
 
 def show_dag(args: Namespace) -> int:
     """Draw the DAG."""
-    dag, *_ = prepare(args)
-    console.result(FORMATS[args.format](dag))
+    console.result(FORMATS[args.format](prepare(args).dag))
     return 0
 
 
 def logs(args: Namespace) -> int:
     """Print what a stage's code printed when it last ran."""
-    dag, _, planner, _ = prepare(args)
-    for id_ in dag.select(args.stage):
-        log = Path(planner.head.get(id_, {}).get("log", ""))
+    pipeline = prepare(args)
+    for id_ in pipeline.dag.select(args.stage):
+        log = Path(pipeline.planner.head.get(id_, {}).get("log", ""))
         if not log.is_file():
             console.say(f"{id_}: no log; it has not run here")
             continue

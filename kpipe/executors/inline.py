@@ -30,11 +30,11 @@ class InlineExecutor:
 
         run_task(task.as_json(), emit)
 
-    def wait(self) -> list[Event]:
+    def wait(self, patience: float | None = None) -> list[Event]:
         """What happened since the last call."""
         events, self._events = self._events, []
-        return events or self.elsewhere.wait()
+        return events or self.elsewhere.wait(patience)
 
-    def cancel(self) -> None:
-        """Stop what runs elsewhere."""
-        self.elsewhere.cancel()
+    def cancel(self, task: Task | None = None) -> None:
+        """Stop what runs elsewhere; what runs here has a person at it, and no timeout."""
+        self.elsewhere.cancel(task)

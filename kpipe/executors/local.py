@@ -21,6 +21,10 @@ KEEP_MEMORY = {  # glibc gives every large tensor back to the system and takes i
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
 
+THREADS = (  # NPROC is what XLA's CPU client reads
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC",
+)  # fmt: skip
+
 
 class Worker:
     """A child process, the environment it was started for, and the task it has."""
@@ -79,19 +83,24 @@ class LocalExecutor:
     def submit(self, task: Task) -> None:
         """Start a task in an idle worker of its kind, or in a new one."""
         kind = (task.backend, task.gpus)
-        worker = next((w for w in self._workers if w.task is None and w.kind == kind), None)
+        idle = [w for w in self._workers if w.task is None]
+        worker = next((w for w in idle if w.kind == kind), None)
         if worker is None:
+            if len(self._workers) >= self.slots and idle:
+                self._drop(idle[0])  # its memory, a GPU's above all, is for the one that works
             worker = Worker(kind, environment(task, self.slots))
             self._workers.append(worker)
             self._selector.register(worker.lines, selectors.EVENT_READ, worker)
         worker.give(task)
 
-    def wait(self) -> list[Event]:
-        """Block until a worker says something or ends."""
+    def wait(self, patience: float | None = None) -> list[Event]:
+        """Block until a worker says something or ends, or patience (seconds) does."""
         events: list[Event] = []
         while not events:
-            for ready, _ in self._selector.select():
-                events += self._drain(ready.data)
+            ready = self._selector.select(patience)
+            events += [event for key, _ in ready for event in self._drain(key.data)]
+            if patience is not None:
+                break
         return events
 
     def _drain(self, worker: Worker) -> list[Event]:
@@ -123,10 +132,11 @@ class LocalExecutor:
         worker.task = None
         worker.stop()
 
-    def cancel(self) -> None:
-        """Stop all workers."""
+    def cancel(self, task: Task | None = None) -> None:
+        """Stop the worker that has a task, or all workers."""
         for worker in list(self._workers):
-            self._drop(worker)
+            if task is None or worker.task is task:
+                self._drop(worker)
 
 
 def died(code: int | None) -> dict[str, Any]:
@@ -156,7 +166,7 @@ def environment(task: Task, slots: int) -> dict[str, str]:
             found = KEEP_MEMORY | {"JAX_PLATFORMS": "cpu"} | found
     if slots > 1:
         threads = str(max(1, (os.cpu_count() or 1) // slots))
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        for name in THREADS:
             found.setdefault(name, threads)
     found["PYTHONHASHSEED"] = "0"
     return found

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kpipe.digest import StatCache, digest_file, digest_folder, digest_value, framed
+from kpipe.digest import digest_file, digest_value, framed
+from kpipe.folders import digest_folder
+from kpipe.statcache import StatCache, stamp
 
 VALUES = [
     None, True, False, 0, 1, 0.0, -0.0, 1.0, "", "1", "None", "a", ["a"], [["a"]], [], {}, {"a": 1}, {"a": "1"}, ["a", 1], ["a1"],
@@ -39,14 +41,14 @@ def test_recent_time_stamp_is_hashed_again(tmp_path: Path) -> None:
 def test_settled_time_stamp_is_believed_and_survives_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a"
     file.write_text("one")
-    monkeypatch.setattr("kpipe.digest.RECENT_NS", -1_000_000_000)
+    monkeypatch.setattr("kpipe.statcache.RECENT_NS", -1_000_000_000)
     cache = StatCache(tmp_path / "cache.json")
     digest_file(file, cache)
     cache.save()
     again = StatCache(tmp_path / "cache.json")
-    assert again.get(file, file.stat()) == digest_file(file)
+    assert again.get(f"sha256:{file}", stamp(file.stat())) == digest_file(file)
     file.write_text("two")
-    assert again.get(file, file.stat()) is None
+    assert again.get(f"sha256:{file}", stamp(file.stat())) is None
 
 
 def test_folder_digest_sees_names_contents_kinds_and_empty_folders(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def test_order_of_axes_is_part_of_what_a_gathered_stage_sees(toy: Toy) -> None:
 def test_another_key_schema_is_the_one_reason(toy: Toy) -> None:
     toy.run()
     for path in (toy.root / ".kpipe" / "records").glob("*.json"):
-        path.write_text(path.read_text().replace('"schema": 1', '"schema": 0').replace('"branches"', '"gathered"'))
+        renamed = path.read_text().replace(path.stem, f"{'0' * 60}{path.stem[:4]}")
+        path.write_text(renamed.replace('"schema": 2', '"schema": 0').replace('"branches"', '"gathered"'))
     (toy.root / ".kpipe" / "records").rename(toy.root / "old")
     head = toy.root / ".kpipe" / "heads" / "toy.json"
     text = head.read_text()
@@ -86,4 +87,4 @@ def test_another_key_schema_is_the_one_reason(toy: Toy) -> None:
         text = text.replace(path.stem, renamed)
         path.rename(toy.root / ".kpipe" / "records" / f"{renamed}.json")
     head.write_text(text)
-    assert toy.kpipe("explain", "load").out == "load: run\n  kpipe's key schema 0 -> 1\n"
+    assert toy.kpipe("explain", "load").out == "load: run\n  kpipe's key schema 0 -> 2\n"

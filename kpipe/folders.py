@@ -1,0 +1,178 @@
+"""Digest of a whole folder. One that nobody touched costs a look at each file; of one that somebody did, only that is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from kpipe.digest import digest_file, hashed
+from kpipe.files import replacing
+from kpipe.statcache import Stamp, StatCache, settled, stamp
+
+BATCH = 256  # files that a thread hashes in one go
+NO_STAMP: Stamp = (0, 0, 0, 0)
+
+
+class Entry(NamedTuple):
+    """One path below a folder."""
+
+    name: str  # relative
+    kind: str  # file, folder, special (never opened), broken, loop, unreadable
+    state: Stamp = NO_STAMP  # of a file
+    digest: str = ""  # of a file's content
+
+    @property
+    def seen(self) -> bytes:
+        """What a look at the entry gives."""
+        return f"{len(self.name)} {self.name} {self.kind} {self.state}\n".encode("utf-8", "surrogatepass")
+
+    @property
+    def meant(self) -> bytes:
+        """What of the entry counts."""
+        return f"{len(self.name)} {self.name} {self.kind} {self.digest}\n".encode("utf-8", "surrogatepass")
+
+
+def entries(folder: str, below: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Entry]:
+    """Every path below a folder, sorted in each folder; links count as what they point to."""
+    here = os.stat(folder)
+    above |= {(here.st_dev, here.st_ino)}
+    try:
+        with os.scandir(folder) as found:
+            inside = sorted(found, key=lambda e: e.name)
+    except PermissionError:
+        yield Entry(below, "unreadable")
+        return
+    for entry in inside:
+        name = below + entry.name
+        try:
+            info = entry.stat()
+        except OSError:
+            yield Entry(name, "broken")
+            continue
+        if stat.S_ISREG(info.st_mode):
+            yield Entry(name, "file", stamp(info))
+        elif not stat.S_ISDIR(info.st_mode):
+            yield Entry(name, "special")
+        elif (info.st_dev, info.st_ino) in above:
+            yield Entry(name, "loop")
+        else:
+            yield Entry(name, "folder")
+            yield from entries(entry.path, f"{name}/", above)
+
+
+def look(folder: str) -> str:
+    """Digest of what can be seen of a folder without reading a file."""
+    seen = hashlib.sha256()
+    for entry in entries(folder):
+        seen.update(entry.seen)
+    return seen.hexdigest()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered of a folder: a first line (look, digest), and a line for each file (state, digest, name)."""
+
+    path: Path | None
+
+    def digest(self, folder: str) -> str | None:
+        """The folder's digest, if it still looks as it did."""
+        try:
+            with open(self.path or os.devnull, encoding="utf-8") as file:
+                looked, _, digest = file.readline().rstrip("\n").partition(" ")
+        except FileNotFoundError:
+            return None
+        return digest if looked and looked == look(folder) else None
+
+    def files(self) -> dict[str, str]:
+        """Name -> state and digest, both as text: one small string a file, for there may be very many."""
+        try:
+            with open(self.path or os.devnull, encoding="utf-8") as file:
+                next(file, None)
+                rows = (line.rstrip("\n").partition(' "') for line in file)
+                return {f'"{name}': known for known, _, name in rows}
+        except FileNotFoundError:
+            return {}
+
+    def _draft(self) -> AbstractContextManager[IO[str]]:
+        """Where the memory is written; where it cannot be kept the next look only takes longer."""
+        if self.path and os.access(self.path.parent.parent, os.W_OK):
+            return replacing(self.path)
+        return open(os.devnull, "w", encoding="utf-8")
+
+    def write(self, found: Iterable[Entry]) -> str:
+        """Remember the entries as they pass; the folder's digest. What is too young to trust is left out."""
+        seen, meant, believed = hashlib.sha256(), hashlib.sha256(), True
+        with self._draft() as file:
+            file.write(f"{'-' * 64} {'-' * 64}\n")
+            for entry in found:
+                seen.update(entry.seen)
+                meant.update(entry.meant)
+                if entry.kind == "file" and not settled(entry.state):
+                    believed = False
+                elif entry.kind == "file":
+                    file.write(f"{as_text(entry.state)} {entry.digest} {json.dumps(entry.name)}\n")
+            if believed:
+                file.seek(0)
+                file.write(f"{seen.hexdigest()} {meant.hexdigest()}\n")
+        return meant.hexdigest()
+
+
+def as_text(state: Stamp) -> str:
+    """A stamp in a line of the memory."""
+    return ":".join(map(str, state))
+
+
+def digest_folder(folder: Path, cache: StatCache | None = None) -> str:
+    """Digest of a folder: names (relative), kinds and file contents; time stamps do not count."""
+    root = str(folder)
+    kept = cache.folders / hashlib.sha256(os.fsencode(folder.absolute())).hexdigest() if cache and cache.folders else None
+    memory = Memory(kept)
+    return memory.digest(root) or memory.write(hash_files(root, memory.files()))
+
+
+def hash_files(root: str, known: dict[str, str]) -> Iterator[Entry]:
+    """Every entry with its file's digest, in order; files that are not known in their state are read, on all cores."""
+
+    def fill(batch: list[Entry]) -> list[Entry]:
+        return [with_digest(root, entry, known) if entry.kind == "file" else entry for entry in batch]
+
+    found = entries(root)
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:  # hashing releases the interpreter lock
+        waiting = deque(pool.submit(fill, batch) for batch in islice(batches(found), 2 * workers))
+        while waiting:
+            yield from waiting.popleft().result()
+            waiting.extend(pool.submit(fill, batch) for batch in islice(batches(found), 1))
+
+
+def batches(found: Iterator[Entry]) -> Iterator[list[Entry]]:
+    """Entries in lists of some hundred."""
+    while batch := list(islice(found, BATCH)):
+        yield batch
+
+
+def with_digest(root: str, entry: Entry, known: dict[str, str]) -> Entry:
+    """A file's entry with the digest of its content."""
+    state, _, digest = known.get(json.dumps(entry.name), "").partition(" ")
+    if state == as_text(entry.state):
+        return entry._replace(digest=digest)
+    try:
+        digest, now = hashed(os.path.join(root, entry.name))
+    except PermissionError:
+        return Entry(entry.name, "unreadable")
+    return Entry(entry.name, "file", now, digest)
+
+
+def digest_path(path: Path, cache: StatCache | None = None) -> str:
+    """Digest of a file or a folder, whichever stands there."""
+    return digest_folder(path, cache) if path.is_dir() else digest_file(path, cache)
