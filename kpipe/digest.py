@@ -13,21 +13,21 @@ from kpipe.statcache import Stamp, StatCache, stamp
 
 def framed(value: Any) -> bytes:
     """Canonical bytes of a JSON-like value: every part carries its type and its length, so no two values collide."""
-    if value is None or isinstance(value, bool):
+    if isinstance(value, str):
+        tag, body = b"s", value.encode("utf-8", "surrogatepass")
+    elif isinstance(value, (dict, Mapping)):
+        tag, body = b"d", b"".join([part for k in sorted(value) for part in (framed(k), framed(value[k]))])
+    elif isinstance(value, (list, tuple)):
+        tag, body = b"l", b"".join([framed(part) for part in value])
+    elif value is None or isinstance(value, bool):
         tag, body = b"b", repr(value).encode()
     elif isinstance(value, int):
         tag, body = b"i", str(value).encode()
     elif isinstance(value, float):
         tag, body = b"f", value.hex().encode()
-    elif isinstance(value, str):
-        tag, body = b"s", value.encode("utf-8", "surrogatepass")
-    elif isinstance(value, Mapping):
-        tag, body = b"d", b"".join(framed(k) + framed(value[k]) for k in sorted(value))
-    elif isinstance(value, (list, tuple)):
-        tag, body = b"l", b"".join(map(framed, value))
     else:
         raise TypeError(f"a {type(value).__name__} has no canonical digest")
-    return tag + str(len(body)).encode() + b":" + body
+    return b"%b%d:%b" % (tag, len(body), body)
 
 
 def digest_value(value: Any) -> str:

@@ -73,7 +73,7 @@ class Pipeline:
             outcomes = running.execute(self.ids | needed)
             pages = export(self.spec, self.store, outcomes)
         finally:
-            unwritable = self._remember(run_id, started, running.outcomes)
+            unwritable = self._remember(run_id, started, running.outcomes, self.ids | needed)
         return Finished(run_id, outcomes, pages, unwritable)
 
     def needed(self) -> set[str]:
@@ -90,11 +90,11 @@ class Pipeline:
             )
         return needed
 
-    def _remember(self, run_id: str, started: str, outcomes: Mapping[str, Outcome]) -> str | None:
+    def _remember(self, run_id: str, started: str, outcomes: Mapping[str, Outcome], ids: set[str]) -> str | None:
         """Note what ran; a store that cannot be written to still serves what it has."""
         try:
             self.planner.save()
-            history.append(self.store, self.spec, run_id, started, outcomes)
+            history.append(self.store, self.spec, run_id, started, outcomes, [id_ for id_ in self.dag.instances if id_ in ids])
             self.store.close()
         except OSError as e:
             return f"the store {self.store.root} cannot be written ({e.strerror}): this run is not in its history"

@@ -102,7 +102,8 @@ class Planner:
         """Whether the store has a key's artifact, whole."""
         record = self.store.record(key.digest)
         if record is None:
-            return Miss(key, self.reasons(instance, key))
+            torn = self.store.record_path(key.digest).exists()
+            return Miss(key, (Change("new", "its record was damaged"),) if torn else self.reasons(instance, key))
         if instance.id in self.force:
             return Miss(key, (Change("forced", "--force"),))
         fault = self.store.fault(str(record["output_digest"]))

@@ -47,6 +47,8 @@ def set_aside(place: Path, quarantine: Path) -> None:
 def fault(place: Path, contents: bool = False) -> str | None:
     """What is wrong with a published folder (by sizes and times, or by contents); None where it is whole."""
     held = read_json(place.with_suffix(".json"))
+    if not place.is_dir():
+        return "it is missing"
     if not isinstance(held, dict):
         return "its manifest is missing"
     for name, (size, mtime, content) in held.items():

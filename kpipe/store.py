@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -50,9 +52,14 @@ class Store:
     # records and objects
 
     def record(self, key: str) -> dict[str, Any] | None:
-        """How a key's artifact came to be, or None where it has none."""
-        found = read_json(self.root / "records" / f"{key}.json")
-        return found if isinstance(found, dict) and found.get("key_digest") == key else None
+        """How a key's artifact came to be; None where it has none, or a record that is not what was written."""
+        found = read_json(self.record_path(key))
+        whole = isinstance(found, dict) and found.pop("checksum", None) == checksum(found) and found["key_digest"] == key
+        return found if whole else None
+
+    def record_path(self, key: str) -> Path:
+        """Where a key's record stands."""
+        return self.root / "records" / f"{key}.json"
 
     def key_of(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A record's key with the code closure behind its digest."""
@@ -89,7 +96,7 @@ class Store:
         closure = self.root / "code" / f"{digest_value(code)}.json"
         if not closure.exists():
             write_json(closure, code)
-        write_json(self.root / "records" / f"{key}.json", record)
+        write_json(self.record_path(key), {**record, "checksum": checksum(record)})
         self.discard(self.root / "scratch" / key)
 
     # use by this process
@@ -147,6 +154,11 @@ class Store:
             merged = head | {id_: head.get(id_, {}) | change for id_, change in changes.items()}
             if merged != head:
                 write_json(self.root / "heads" / f"{pipeline}.json", merged)
+
+
+def checksum(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's JSON."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def now() -> str:

@@ -64,7 +64,7 @@ def execute(task: Task, told: Callable[[Event], None]) -> None:
 
 def last_branches(spec: Spec, store: Store) -> Iterator[dict[str, Any]]:
     """What the last gathered stage of this pipeline's last finished run saw, as far as the store still has it whole."""
-    for run in history.runs(store, spec.name):
+    for run in history.runs(store, spec.identity):
         for entry in run["instances"].values():
             record = store.record(entry["key"] or "") if entry["gather"] and entry["status"] in ("done", "cached") else None
             if record:

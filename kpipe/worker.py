@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from importlib.machinery import FileFinder, SourceFileLoader
+from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,22 @@ class ProjectLoader(SourceFileLoader):
         return self.source_to_code(source, path)
 
 
+class ProjectFolders:
+    """Finds the project's folders of modules first: without an __init__.py they would lose to any package of that name."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """A folder with Python files and no __init__.py, right below the project's."""
+        folder = self.root / name
+        if path is not None or (folder / "__init__.py").exists() or next(folder.glob("*.py"), None) is None:
+            return None
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        return spec
+
+
 def import_from(root: str) -> None:
     """Put the project first on sys.path, its modules imported through ProjectLoader."""
 
@@ -44,6 +60,7 @@ def import_from(root: str) -> None:
         return FileFinder(path, (ProjectLoader, [".py"]))
 
     if root not in sys.path:
+        sys.meta_path.insert(0, ProjectFolders(root))
         sys.path_hooks.insert(0, finder)
         sys.path_importer_cache.clear()
         sys.path.insert(0, root)

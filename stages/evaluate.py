@@ -25,6 +25,11 @@ from stages.pixels import Contract
 CHECKED = 64  # images that go through the saved model from their pixels
 TOLERANCE = 1e-4  # of a probability
 BOTH_MODES = 512  # training images that are looked at in both BatchNormalization modes
+HEADLINE = {  # what the history of runs shows: name -> split, metric, which is better
+    "test_accuracy": ("test", "accuracy", "higher"),
+    "validation_accuracy": ("validation", "accuracy", "higher"),
+    "test_log_loss": ("test", "log_loss", "lower"),
+}
 
 
 def run(stage: Stage) -> None:
@@ -127,6 +132,9 @@ def tell(trained: Trained, rows: NDArray[np.int64], probabilities: NDArray[np.fl
         chosen = np.isin(rows, trained.labels.rows(split))
         labels = trained.labels.index[rows[chosen]]
         told[split] = metrics.of_split(probabilities[chosen].astype(np.float64), labels, trained.labels.classes, majority)
+    told["headline"] = {
+        name: {"value": told[split][metric], "better": better} for name, (split, metric, better) in HEADLINE.items()
+    }
     return {**told, **{name: trained.training[name] for name in ("parameters", "trainable_parameters")}}
 
 

@@ -17,7 +17,7 @@ def predict(args: Namespace) -> int:
     """Classify pictures with a model of the last run."""
     from kpipe.tools import use
 
-    spec = load(Path(args.pipeline), args.set)
+    spec = load(Path(args.file))
     if spec.problems:
         raise ConfigError(spec.problems, file=spec.file, overrides=spec.overrides)
     missing = [path for path in args.paths if not Path(path).exists()]

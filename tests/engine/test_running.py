@@ -187,6 +187,13 @@ def meet(rate):
 """
 
 
+def test_project_comes_before_an_installed_package_of_the_same_name(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "stages").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "stages" / "__init__.py").touch()
+    toy.environment["PYTHONPATH"] = str(tmp_path / "elsewhere")
+    assert toy.ran() == ALL
+
+
 def test_debug_runs_the_stage_in_this_process(toy: Toy) -> None:
     toy.edit("stages/fit.py", "    stage.measure", "    import os; print('pid', os.getpid(), os.getppid())\n    stage.measure")
     process = toy.start("run", "--debug", "fit[a]")

@@ -69,6 +69,11 @@ def test_metrics_are_those_of_the_predictions(run: tiny.Run) -> None:
         assert told[split]["log_loss"] == pytest.approx(sklearn.metrics.log_loss(labels, values, labels=tiny.CLASSES))
     assert told["train_modes"]["images"] == 48  # 60 in whole batches of 16
     assert told["parameters"] > told["trainable_parameters"] > 0
+    assert told["headline"] == {
+        "test_accuracy": {"value": told["test"]["accuracy"], "better": "higher"},
+        "validation_accuracy": {"value": told["validation"]["accuracy"], "better": "higher"},
+        "test_log_loss": {"value": told["test"]["log_loss"], "better": "lower"},
+    }
 
 
 def test_evaluating_twice_gives_the_same_bytes(run: tiny.Run) -> None:

@@ -1,0 +1,113 @@
+"""Everything in a store, read and held against what was stored; what is damaged is set aside, to be made again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from kpipe import sealed
+from kpipe.digest import digest_value
+from kpipe.files import locked, read_json, try_lock
+from kpipe.store import Store
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that is not what was stored."""
+
+    what: str  # "artifact of fit[a]", "memo activations", ...
+    path: Path
+    fault: str
+
+
+def verify(store: Store) -> tuple[int, list[Damage]]:
+    """How many things were checked, and the damaged ones, which are set aside."""
+    checks = [*records(store), *objects(store), *memos(store), *closures(store)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter lock
+        found = [damage for damage in pool.map(lambda check: check(), checks) if damage]
+    return len(checks), found
+
+
+Check = Callable[[], Damage | None]
+
+
+def records(store: Store) -> Iterator[Check]:
+    """Records that are not whole."""
+
+    def check(path: Path) -> Damage | None:
+        if store.record(path.stem) is not None or not path.exists():
+            return None
+        set_aside(store, path)
+        return Damage("record", path, "it is not what was written")
+
+    yield from (partial(check, path) for path in (store.root / "records").glob("*.json"))
+
+
+def objects(store: Store) -> Iterator[Check]:
+    """Artifacts whose folder or manifest is not what was stored."""
+    names: dict[str, list[str]] = {}
+    for path in sorted((store.root / "records").glob("*.json")):
+        record = store.record(path.stem)
+        if record:
+            names.setdefault(str(record["output_digest"]), []).append(str(record["instance"]))
+
+    def check(digest: str) -> Damage | None:
+        place = store.object(digest)
+        fault = object_fault(place)
+        if fault is None:
+            return None
+        with locked(store.root / "objects.lock"):  # not while another process is moving it in
+            fault = object_fault(place)
+            if fault:
+                store.quarantine(digest)
+        return Damage(f"artifact of {' and '.join(names.get(digest, ['no record']))}", place, fault) if fault else None
+
+    digests = {path.stem for path in (store.root / "objects").glob("*.json")} | names.keys()
+    yield from (partial(check, digest) for digest in sorted(digests))
+
+
+def object_fault(place: Path) -> str | None:
+    """What is wrong with an object by its contents and its name."""
+    fault = sealed.fault(place, contents=True)
+    held = read_json(place.with_suffix(".json"))
+    return fault or (None if held and sealed.content_digest(held) == place.name else "its manifest is not what was written")
+
+
+def memos(store: Store) -> Iterator[Check]:
+    """Parts of stage.memo."""
+
+    def check(part: Path) -> Damage | None:
+        lock = try_lock(part.parent / "lock")
+        if lock is None:
+            return None  # a stage has it, and checked it when it opened it
+        with lock:
+            fault = sealed.fault(part, contents=True) if part.with_suffix(".json").exists() else None
+            if fault:
+                sealed.set_aside(part, part.parent / "quarantine")
+        return Damage(f"memo {part.parent.parent.name}", part, fault) if fault else None
+
+    parts = [path.with_suffix("") for path in sorted((store.root / "memo").glob("*/*/*.json"))]
+    yield from (partial(check, part) for part in parts)
+
+
+def closures(store: Store) -> Iterator[Check]:
+    """The code behind keys, which only explains."""
+
+    def check(path: Path) -> Damage | None:
+        if digest_value(read_json(path)) == path.stem:
+            return None
+        set_aside(store, path)
+        return Damage("code closure", path, "it is not what was written")
+
+    yield from (partial(check, path) for path in (store.root / "code").glob("*.json"))
+
+
+def set_aside(store: Store, path: Path) -> None:
+    """Move one file into quarantine."""
+    (store.root / "quarantine").mkdir(exist_ok=True)
+    path.rename(store.root / "quarantine" / f"{path.stem}-{secrets.token_hex(4)}")
