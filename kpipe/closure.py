@@ -36,11 +36,12 @@ class Closure:
 
 
 class Project:
-    """The folder of a pipeline file, read as source text."""
+    """The folder of a pipeline file, read as source text at one moment."""
 
     def __init__(self, root: Path, cache: StatCache | None = None) -> None:
         self.root = root
         self.cache = cache or StatCache()
+        self._paths: dict[str, Path | None] = {}
 
     def facts(self, module: str) -> Facts:
         """Facts of a project module; ConfigError where its text is not Python or does what a stage may not."""
@@ -68,12 +69,12 @@ class Project:
         return found
 
     def path(self, module: str) -> Path | None:
-        """The file of a dotted module name in this project, or None where it is not the project's."""
-        base = self.root.joinpath(*module.split("."))
-        for candidate in (base.with_name(base.name + ".py"), base / "__init__.py"):
-            if candidate.is_file():
-                return candidate
-        return None
+        """The file of a dotted module name in this project, or None where it is not the project's; looked for once."""
+        if module not in self._paths:
+            base = self.root.joinpath(*module.split("."))
+            candidates = (base.with_name(base.name + ".py"), base / "__init__.py")
+            self._paths[module] = next((path for path in candidates if path.is_file()), None)
+        return self._paths[module]
 
     def modules(self, package: str) -> list[str]:
         """Names of the modules in a package's folder: the files on disk."""

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import keras
 
-from kpipe.stage import File, Module, Pretrained, Stage, StageError
+from kpipe.stage import File, Module, Pretrained, Stage
 from stages import json_files
 from stages.network import keras_files
 from stages.network import weights as weights_files
 from stages.network.flops import layer_flops
-from stages.pixels import Contract, contract
+from stages.pixels import Contract, check_size, contract
 
 
 def run(
@@ -54,12 +54,7 @@ def construct(backbone: ModuleType, image_size: tuple[int, int], applied: Contra
     Input "image" is uint8 RGB (H, W, 3); layer "pixels" gives what the first convolution was made for; the output is
     float32 (h, w, channels). Only built-in layers, so that plain Keras loads the file on either backend.
     """
-    if min(image_size) < backbone.SMALLEST:
-        raise StageError(
-            f"{backbone.NAME} needs images of at least {backbone.SMALLEST} x {backbone.SMALLEST} pixels, "
-            f"these are {image_size[0]} x {image_size[1]}",
-            hint=f"set stages.ingest.params.image_size = {backbone.SMALLEST} or more",
-        )
+    check_size(image_size, backbone)
     image = keras.Input((*image_size, 3), dtype="uint8", name="image")
     channels = keras.ops.flip(image, axis=-1) if applied.channel_order == "bgr" else image
     pixels = keras.layers.Rescaling(applied.scale, offset=list(applied.offset), name="pixels")(channels)

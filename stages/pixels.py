@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kpipe.stage import StageError
 
 Scaling = Literal["model", "unit", "symmetric", "none"]
 
@@ -42,6 +45,17 @@ CONTRACTS = {
 def contract(scaling: Scaling, backbone: ModuleType) -> Contract:
     """The contract a scaling means for a backbone (a module of stages.backbones)."""
     return CONTRACTS[backbone.SCALING if scaling == "model" else scaling]
+
+
+def check_size(image_size: Sequence[int], backbone: ModuleType) -> None:
+    """StageError where images (height, width) are smaller than the backbone can take."""
+    least = backbone.SMALLEST
+    if min(image_size) < least:
+        height, width = image_size
+        raise StageError(
+            f"{backbone.NAME} needs images of at least {least} x {least} pixels, these have {height} x {width}",
+            hint=f"stages.ingest.params.image_size = {least}",
+        )
 
 
 def apply(contract: Contract, images: NDArray[np.uint8]) -> NDArray[np.float32]:

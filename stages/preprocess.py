@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -46,7 +45,7 @@ def run(
     recipe = replace(recipe_of(augment, settings), validation=augment_validation, seed=seed)
     ingest = stage.inputs["ingest"]
     dataset, audit = json_files.read(ingest / "dataset.json"), json_files.read(ingest / "audit.json")
-    _check_size(dataset["image_size"], backbone)
+    pixels.check_size(dataset["image_size"], backbone)
 
     applied, wanted = pixels.contract(scaling, backbone), pixels.contract("model", backbone)
     images = np.load(ingest / "images.npy", mmap_mode="r")
@@ -60,8 +59,9 @@ def run(
     checks = [
         *static_checks.of_pixels(scaling, backbone.NAME, applied, wanted),
         *static_checks.of_recipe(recipe, dataset["image_size"]),
+        *static_checks.of_data(dataset, audit),
     ]
-    json_files.write(stage.out / "checks.json", [*checks, *static_checks.of_data(dataset, audit)])
+    json_files.write(stage.out / "checks.json", [check.to_json() for check in checks])
 
 
 def recipe_of(name: str, settings: Mapping[str, Any]) -> Recipe:
@@ -77,12 +77,3 @@ def low_and_high(brightness: Sequence[float] | None) -> tuple[float, float] | No
     if len(brightness) != 2 or brightness[0] > brightness[1]:
         raise StageError(f"brightness = {list(brightness)} is no range", hint="give [low, high], for example [0.8, 1.2]")
     return float(brightness[0]), float(brightness[1])
-
-
-def _check_size(image_size: Sequence[int], backbone: ModuleType) -> None:
-    if min(image_size) < backbone.SMALLEST:
-        raise StageError(
-            f"{backbone.NAME} needs images of at least {backbone.SMALLEST} x {backbone.SMALLEST} pixels, these have "
-            f"{image_size[0]} x {image_size[1]}",
-            hint=f"stages.ingest.params.image_size = {backbone.SMALLEST}",
-        )

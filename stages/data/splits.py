@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -68,7 +69,7 @@ def check_classes(items: Sequence[Item], classes: Sequence[str], given: Sequence
         raise StageError(f"only one class ({listed(classes)})", hint="a classifier needs two: one folder a class")
     counts = count(items)
     for split in given or ("",):
-        if empty := [c for c in classes if not counts.get((split, c))]:
+        if empty := [c for c in classes if not counts[split, c]]:
             where = f" in {split}" if split else ""
             raise StageError(f"no readable image of {listed(empty)}{where}", hint="add images, or remove the empty folder")
 
@@ -105,12 +106,9 @@ def _deal(label: str, total: int, shares: Mapping[str, float]) -> list[str]:
     return dealt + ["train"] * (total - len(dealt))
 
 
-def count(items: Sequence[Item]) -> dict[tuple[str, str], int]:
-    """Number of images of each (split, class) that occurs."""
-    counts: dict[tuple[str, str], int] = {}
-    for item in items:
-        counts[item.split, item.label] = counts.get((item.split, item.label), 0) + 1
-    return counts
+def count(items: Sequence[Item]) -> Counter[tuple[str, str]]:
+    """Number of images of each (split, class)."""
+    return Counter((item.split, item.label) for item in items)
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

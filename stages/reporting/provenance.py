@@ -39,8 +39,7 @@ class Artifact:
     @property
     def inputs(self) -> dict[str, str]:
         """Content digests of what it was made from."""
-        inputs = (self.record.get("key") or {}).get("inputs") or {}
-        return dict(inputs) if isinstance(inputs, dict) else dict(inputs or [])
+        return dict((self.record.get("key") or {}).get("inputs") or {})
 
 
 def settings(results: list[Result]) -> list[Setting]:

@@ -34,6 +34,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "contact_sheet.py",
             "data/images.py",
             "data/manifest.py",
+            "diagnosis/finding.py",
             "json_files.py",
             "pixels.py",
             "preprocess.py",
