@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kpipe.digest import framed
+from kpipe.source import ORDER
 
 MISSING = "(none)"
 
@@ -107,7 +108,8 @@ def code_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cha
     """Files of the closure that changed, and in them the functions."""
     for change in differences("code", old, new):
         if isinstance(change.old, Mapping) and isinstance(change.new, Mapping):
-            for part in differences("code", change.old, change.new):
+            parts = list(differences("code", change.old, change.new))
+            for part in [p for p in parts if p.name != ORDER] or parts:  # another order follows from what came or went
                 yield Change("code", f"{change.name}: {part.name}", part.old, part.new)
         else:
             yield change

@@ -42,9 +42,9 @@ def surroundings(imports: Iterable[str], backend: str | None) -> dict[str, Any]:
 
 
 def package_versions(imports: Iterable[str]) -> dict[str, str]:
-    """Versions of the distributions behind top-level import names; the backends' are the backend's own affair."""
-    backends = {package for packages in BACKENDS.values() for package in packages}
-    return {name: installed for name, installed in map(name_and_version, sorted(imports)) if name not in backends}
+    """Versions of the distributions behind top-level import names; Keras's and the backends' stand in `keras_identity`."""
+    elsewhere = {"keras", *(package for packages in BACKENDS.values() for package in packages)}
+    return {name: installed for name, installed in map(name_and_version, sorted(imports)) if name not in elsewhere}
 
 
 def name_and_version(import_name: str) -> tuple[str, str]:

@@ -115,7 +115,7 @@ class Planner:
         """How a key differs from the one of the instance's last run."""
         previous = self.previous(instance.id)
         if previous is None:
-            return (Change("new", "not run before"),)
+            return (Change("new", "the record of its last run is gone" if instance.id in self.head else "not run before"),)
         return changes(self.store.key_of(previous), key.as_json() | {"code": instance.closure.code})
 
     def previous(self, id_: str) -> dict[str, Any] | None:

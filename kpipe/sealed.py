@@ -62,7 +62,7 @@ def fault(place: Path, contents: bool = False) -> str | None:
         except OSError:
             return f"{name} is missing"
         if info.st_size != size:
-            return f"{name} has {info.st_size} bytes instead of {size}"
+            return f"{name} has {info.st_size} instead of {size} bytes"
         if (contents or info.st_mtime_ns != mtime) and digest_file(path) != content:
             return f"{name} has other content than was stored"
     return None

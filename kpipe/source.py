@@ -11,14 +11,15 @@ from typing import Any, TypedDict
 from kpipe.digest import digest_value
 from kpipe.statcache import StatCache, stamp
 
-FACTS = 1  # raised when Facts or the way of digesting a definition changes
+FACTS = 2  # raised when Facts or the way of digesting a definition changes
+IMPORTS, ORDER, REST = "imports", "order of definitions", "module-level code"  # with the names, all that a module is
 COMPUTED = ("importlib.import_module", "import_module", "__import__", "exec", "eval")
 
 
 class Facts(TypedDict):
     """One Python file, as the key and the checks see it (JSON, so that it can be remembered by the file's stamp)."""
 
-    definitions: dict[str, str]  # top-level name -> digest of its meaning; "<module>" is everything else, in order
+    definitions: dict[str, str]  # top-level name, or IMPORTS, ORDER or REST -> digest of its meaning
     imports: list[list[Any]]  # [dotted name, [names after "import"], line]
     resources: list[str]
     refused: list[list[Any]]  # [line, column, length, message, hint]
@@ -54,16 +55,22 @@ def read_tree(tree: ast.Module) -> Facts:
 
 def definitions(tree: ast.Module) -> dict[str, str]:
     """Digest of every top-level definition's meaning: comments, layout and docstrings do not count."""
-    found: dict[str, list[str]] = {}
-    rest = []
+    found: dict[str, list[str]] = {ORDER: []}
     for node in without_docstrings(tree).body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.setdefault(node.name, []).append(ast.dump(node))
-            rest.append(f"def {node.name}")
-        else:
-            rest.append(ast.dump(node))
-    found["<module>"] = rest
+        name = defined(node)
+        found.setdefault(name, []).append(ast.dump(node))
+        found[ORDER].append(name)
     return {name: digest_value(texts)[:32] for name, texts in found.items()}
+
+
+def defined(node: ast.stmt) -> str:
+    """The name that a top-level statement defines, or what sort of statement it is."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return node.name
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return IMPORTS
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else REST
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:

@@ -178,7 +178,7 @@ def test_run_says_what_was_damaged_and_that_it_was_set_aside(toy: Toy) -> None:
     found.write_text("two")
     err = toy.kpipe("run").err
     assert "load    notice: its damaged artifact was set aside in the store's quarantine\n" in err
-    assert "load    runs: words.txt has 3 bytes instead of 7\n" in err
+    assert "load    runs: words.txt has 3 instead of 7 bytes\n" in err
     assert "set aside" not in toy.kpipe("run").err
 
 
