@@ -17,6 +17,7 @@ LEAST_INSIDE = 0.5  # below half a picture, what is left of most images is a sme
 MOST_IMBALANCE = 3.0
 WIDEST_INTERVAL = 0.05  # half width at an accuracy of 0.9: two models 5 points apart could not be told apart
 
+
 def of_pixels(scaling: str, network: str, applied: Contract, wanted: Contract) -> Iterator[Finding]:
     """Other pixels than the published weights were trained on. What that costs is measured where the weights are known."""
     if applied != wanted:

@@ -314,12 +314,12 @@ def test_diff_shows_what_was_changed_and_what_came_of_it(toy: Toy) -> None:
 old  20260101T233000-111111  2026-01-02 08:30  tensorflow
 new  20260102T233000-222222  2026-01-03 08:30  tensorflow  --set stages.fit.params.epochs=7
 
-change                            in
-epochs 8 -> 7                     fit[a], fit[b]
+change                          in
+epochs 8 -> 7                   fit[a], fit[b]
 stages/deep.py: FACTOR changed  fit[a], fit[b]
-rate 2 -> 0.1                     fit[b]
-branch c added                    report
-only in new                       fit[c]
+rate 2 -> 0.1                   fit[b]
+branch c added                  report
+only in new                     fit[c]
 
 instance  metric    old      new       change
 fit[a]    accuracy  0.9938   0.9914    -0.00232  worse
