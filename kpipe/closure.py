@@ -73,7 +73,7 @@ class Project:
         """The file of a dotted module name in this project, or None where it is not the project's; looked for once."""
         if module not in self._paths:
             base = self.root.joinpath(*module.split("."))
-            candidates = (base.with_name(base.name + ".py"), base / "__init__.py")
+            candidates = (base / "__init__.py", base.with_name(base.name + ".py"))  # as Python prefers them
             self._paths[module] = next((path for path in candidates if path.is_file()), None)
         return self._paths[module]
 
@@ -119,6 +119,8 @@ class Project:
         """Dotted names a file imports; `from package import module` names the module."""
         for name, names, _line in found["imports"]:
             yield name
+            if "*" in names:
+                names = self.modules(name)  # its __all__ may name any of them
             yield from (f"{name}.{n}" for n in names if self.path(f"{name}.{n}"))
 
     def _resources(self, path: Path, found: Facts) -> Iterator[tuple[str, str]]:

@@ -103,6 +103,12 @@ class Builder:
         names = tuple(combination[a].name for a in own)
         id_ = f"{stage.name}[{','.join(map(str, names))}]" if names else stage.name
         backend = str(combination["backend"].name) if "backend" in own else self.spec.backend
+        if id_ in self.instances:
+            self.problems.append(
+                Problem(
+                    f"two instances are called {id_}", ("stages", stage.name), on="key", hint="axis values must differ as text"
+                )
+            )
         self._ids[stage.name, names] = id_
         self.instances[id_] = Instance(
             id=id_,
@@ -120,7 +126,7 @@ class Builder:
     def _inputs(self, stage: StageSpec, combination: Combination) -> dict[str, str]:
         """The instance of every need that belongs to a combination."""
         found = {}
-        for need in stage.needs:
+        for need in sorted(stage.needs):  # what a stage sees must not hang on the order in the file
             axes = [] if self.spec.stages[need].gather else self.axes.get(need, [])
             id_ = self._ids.get((need, tuple(combination[a].name for a in axes)))
             if id_:  # absent only where the need itself has a mistake that is already reported

@@ -8,10 +8,19 @@ import os
 import sys
 from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from kpipe.digest import digest_file, digest_value
+
 BACKENDS: dict[str, tuple[str, ...]] = {"tensorflow": ("tensorflow",), "jax": ("jax", "jaxlib")}
+KERAS_PACKAGES = frozenset({"keras", *(package for packages in BACKENDS.values() for package in packages)})
+VARIABLES = {  # of the environment, that change what is computed
+    "keras": ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS"),
+    "tensorflow": ("TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"),
+    "jax": ("JAX_DEFAULT_DTYPE_BITS", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64"),
+}
 CUDA_PACKAGES = {"tensorflow": "nvidia-cudnn-cu12", "jax": "jax-cuda12-plugin"}
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "cv2": "opencv-python"}
 
@@ -36,15 +45,14 @@ def surroundings(imports: Iterable[str], backend: str | None) -> dict[str, Any]:
     """What of the outside world enters a key; `backend` is None for code that does not import keras."""
     return {
         "python": python_minor(),
-        "packages": package_versions(imports),
+        "packages": package_versions(imports, but=KERAS_PACKAGES if backend else frozenset()),
         "keras": keras_identity(backend) if backend else None,
     }
 
 
-def package_versions(imports: Iterable[str]) -> dict[str, str]:
-    """Versions of the distributions behind top-level import names; Keras's and the backends' stand in `keras_identity`."""
-    elsewhere = {"keras", *(package for packages in BACKENDS.values() for package in packages)}
-    return {name: installed for name, installed in map(name_and_version, sorted(imports)) if name not in elsewhere}
+def package_versions(imports: Iterable[str], but: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Versions of the distributions behind top-level import names, `but` those that `keras_identity` tells."""
+    return {name: installed for name, installed in map(name_and_version, sorted(imports)) if name not in but}
 
 
 def name_and_version(import_name: str) -> tuple[str, str]:
@@ -69,8 +77,19 @@ def provider(import_name: str) -> tuple[str, str]:
 
     names = sorted(set(metadata.packages_distributions().get(import_name, [])))
     if not names:
-        return import_name, "absent"
+        return import_name, loose_module(import_name)
     return "+".join(names), "+".join(metadata.version(n) for n in names)
+
+
+def loose_module(import_name: str) -> str:
+    """The content of a module that no distribution has but Python would find; "absent" where it would not."""
+    try:
+        spec = find_spec(import_name)
+    except ValueError:
+        spec = None
+    places = [*(spec.submodule_search_locations or []), *([spec.origin] if spec.origin else [])] if spec else []
+    files = sorted(f for p in map(Path, places) for f in (p.rglob("*.py") if p.is_dir() else [p] if p.is_file() else []))
+    return digest_value([[f.name, digest_file(f)] for f in files])[:16] if files else "absent"
 
 
 def keras_home() -> Path:
@@ -97,6 +116,7 @@ def keras_identity(backend: str) -> dict[str, Any]:
         "epsilon": settings.get("epsilon", 1e-7),
         "image_data_format": settings.get("image_data_format", "channels_last"),
         "device": device_kind(backend),
+        **{name: os.environ[name] for name in (*VARIABLES["keras"], *VARIABLES[backend]) if os.environ.get(name)},
     }
 
 

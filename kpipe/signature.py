@@ -76,7 +76,10 @@ def _parse(node: ast.expr, modules: Callable[[str], list[str]]) -> Type:
             package = ast.literal_eval(inner)
             return Type("module", package, choices=tuple(modules(package)))
         if name == "list":
-            return Type("list", text, parts=(_parse(inner, modules),))
+            part = _parse(inner, modules)
+            if any(leaf.kind in ("file", "folder", "module", "pretrained") for leaf in part.leaves()):
+                raise ValueError(f"{text}: a list holds plain values; a Folder is one parameter that names many files")
+            return Type("list", text, parts=(part,))
         if name == "Annotated":
             base, limits = elements(inner)
             return Type("union", text, parts=(_parse(base, modules),), range=ast.literal_eval(limits))

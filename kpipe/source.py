@@ -56,7 +56,7 @@ def read_tree(tree: ast.Module) -> Facts:
 def definitions(tree: ast.Module) -> dict[str, str]:
     """Digest of every top-level definition's meaning: comments, layout and docstrings do not count."""
     found: dict[str, list[str]] = {ORDER: []}
-    for node in without_docstrings(tree).body:
+    for node in normalised(tree).body:
         name = defined(node)
         found.setdefault(name, []).append(ast.dump(node))
         found[ORDER].append(name)
@@ -73,14 +73,16 @@ def defined(node: ast.stmt) -> str:
     return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else REST
 
 
-def without_docstrings(tree: ast.Module) -> ast.Module:
-    """A copy of the tree whose docstrings are gone."""
+def normalised(tree: ast.Module) -> ast.Module:
+    """A copy of the tree without docstrings and ways of writing."""
     tree = copy.deepcopy(tree)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
                 node.body = node.body[1:]
+        elif isinstance(node, ast.Constant):
+            node.kind = None  # u"text" is "text"
     return tree
 
 

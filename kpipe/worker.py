@@ -74,6 +74,7 @@ def loaded_definitions(root: str) -> dict[str, dict[str, str]]:
 def run_task(task: Mapping[str, Any], emit: Emit) -> None:
     """Call a stage's run() and emit how it ended: done or failed."""
     try:
+        forget_project(task["root"])
         import_from(task["root"])
         stage = Stage(**stage_arguments(task), emit=emit)
         forget_keras()
@@ -105,6 +106,16 @@ def stage_arguments(task: Mapping[str, Any]) -> dict[str, Any]:
         "modules": task["modules"],
         "branches": [Branch(b["axes"], folders(b["inputs"]), b["records"]) for b in task["branches"]],
     }
+
+
+def forget_project(root: str) -> None:
+    """Import the project's modules anew: what one of them remembers must not reach the next stage."""
+    for name, module in list(sys.modules.items()):
+        folders = [] if getattr(module, "__file__", None) else [str(path) for path in getattr(module, "__path__", ())]
+        ours = any(path.startswith(root + os.sep) and "site-packages" not in path for path in folders)
+        if ours or isinstance(getattr(module, "__loader__", None), ProjectLoader):
+            del sys.modules[name]
+    ProjectLoader.loaded.clear()
 
 
 def forget_keras() -> None:
