@@ -9,7 +9,7 @@ import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -87,7 +87,7 @@ class Memory:
     def digest(self, folder: str) -> str | None:
         """The folder's digest, if it still looks as it did."""
         try:
-            with open(self.path or os.devnull, encoding="utf-8") as file:
+            with open(self.path or os.devnull, encoding="utf-8", errors="replace") as file:
                 looked, _, digest = file.readline().rstrip("\n").partition(" ")
         except FileNotFoundError:
             return None
@@ -96,7 +96,7 @@ class Memory:
     def files(self) -> dict[str, str]:
         """Name -> state and digest, both as text: one small string a file, for there may be very many."""
         try:
-            with open(self.path or os.devnull, encoding="utf-8") as file:
+            with open(self.path or os.devnull, encoding="utf-8", errors="replace") as file:
                 next(file, None)
                 rows = (line.rstrip("\n").partition(' "') for line in file)
                 return {f'"{name}': known for known, _, name in rows}
@@ -105,8 +105,11 @@ class Memory:
 
     def _draft(self) -> AbstractContextManager[IO[str]]:
         """Where the memory is written; where it cannot be kept the next look only takes longer."""
-        if self.path and os.access(self.path.parent.parent, os.W_OK):
-            return replacing(self.path)
+        if self.path:
+            with suppress(OSError):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            if os.access(self.path.parent, os.W_OK):
+                return replacing(self.path)
         return open(os.devnull, "w", encoding="utf-8")
 
     def write(self, found: Iterable[Entry]) -> str:

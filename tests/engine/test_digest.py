@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kpipe.digest import digest_file, digest_value, framed
+from kpipe.digest import digest_file, digest_value, framed, hashed
 from kpipe.folders import digest_folder
 from kpipe.statcache import StatCache, stamp
 
@@ -87,3 +87,51 @@ def test_link_counts_as_what_it_points_to(tmp_path: Path) -> None:
     (folder / "a").unlink()
     (folder / "a").write_text("1")
     assert digest_folder(folder) == linked
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that are hashed from here on."""
+    read: list[str] = []
+    monkeypatch.setattr("kpipe.folders.hashed", lambda path: (read.append(Path(path).name), hashed(path))[1])
+    return read
+
+
+def test_folder_nobody_touched_is_not_read_again_and_of_another_only_what_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, cache = tmp_path / "data", StatCache(tmp_path / "store" / "cache" / "files.json")
+    for n in range(600):
+        (folder / str(n // 100)).mkdir(parents=True, exist_ok=True)
+        (folder / str(n // 100) / f'{n} "quoted" ä\n').write_text(str(n))
+    monkeypatch.setattr("kpipe.statcache.RECENT_NS", -1_000_000_000)
+    read = reads(monkeypatch)
+    first = digest_folder(folder, cache)
+    assert (len(read), digest_folder(folder, cache)) == (600, first)
+    assert len(read) == 600
+    (folder / "2" / '250 "quoted" ä\n').write_text("changed")
+    second = digest_folder(folder, cache)
+    assert read[600:] == ['250 "quoted" ä\n'] and second != first
+    assert second == digest_folder(folder)  # without any memory
+    (folder / "2" / '250 "quoted" ä\n').write_text("250")
+    assert digest_folder(folder, cache) == first
+
+
+def test_folder_with_a_file_too_young_to_trust_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, cache = tmp_path / "data", StatCache(tmp_path / "cache.json")
+    folder.mkdir()
+    (folder / "a").write_text("one")
+    read = reads(monkeypatch)
+    first = digest_folder(folder, cache)
+    info = (folder / "a").stat()
+    (folder / "a").write_text("two")
+    os.utime(folder / "a", ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert digest_folder(folder, cache) != first
+    assert read == ["a", "a"]
+
+
+def test_same_file_under_two_algorithms_has_two_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpipe.statcache.RECENT_NS", -1_000_000_000)
+    (tmp_path / "a").write_text("one")
+    cache = StatCache()
+    assert len(digest_file(tmp_path / "a", cache, "md5")) == 32
+    assert len(digest_file(tmp_path / "a", cache)) == 64
