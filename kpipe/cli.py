@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from kpipe import console
 from kpipe.arguments import parser
-from kpipe.errors import Interrupted, KpipeError, StoreError
+from kpipe.errors import Interrupted, KpipeError, StoreError, disk_hint
 
 
 def invoke(argv: Sequence[str]) -> int:
@@ -31,7 +31,7 @@ def invoke(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return StoreError.exit_code
     except OSError as e:
-        console.error(StoreError(f"{e.filename or 'the file system'}: {e.strerror or e}", hint="earlier results are intact"))
+        console.error(StoreError(f"{e.filename or 'the file system'}: {e.strerror or e}", hint=disk_hint(e)))
         return StoreError.exit_code
 
 

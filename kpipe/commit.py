@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kpipe.closure import Project
-from kpipe.errors import ConfigError, StageFailed
+from kpipe.errors import ConfigError, StageFailed, disk_hint
 from kpipe.explain import changes
 from kpipe.host import describe_host, git_commit
 from kpipe.identity import forget_versions, surroundings
@@ -29,7 +29,8 @@ def commit(planner: Planner, running: Running, loaded: Mapping[str, Any]) -> dic
         with planner.store.using():
             return store_output(planner, running, out)
     except OSError as e:
-        raise StageFailed(instance.id, f"its output cannot be stored: {e.strerror}", hint="earlier results are intact") from None
+        where = f"its output cannot be stored in {planner.store.root}: {e.strerror}"
+        raise StageFailed(instance.id, where, hint=disk_hint(e)) from None
 
 
 def store_output(planner: Planner, running: Running, out: Path) -> dict[str, Any]:

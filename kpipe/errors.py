@@ -9,6 +9,7 @@ KpipeError                    message, hint
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -81,6 +82,15 @@ class Interrupted(KpipeError):
     """The person pressed Ctrl-C."""
 
     exit_code = 130
+
+
+FULL = "the disk is full: free some space; kpipe gc shows what the cache may lose"
+
+
+def disk_hint(error: OSError) -> str:
+    """What a person can do where the file system refuses."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{FULL}; earlier results are intact" if full else "earlier results are intact"
 
 
 def nearest(name: object, allowed: Iterable[object]) -> str | None:

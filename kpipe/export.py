@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from kpipe.errors import StoreError, disk_hint
 from kpipe.files import locked_folder, walk
 from kpipe.outcome import Outcome
 from kpipe.spec import Spec
@@ -59,5 +60,7 @@ def copy(source: Path, to: Path) -> None:
         shutil.copyfile(source, draft)
         os.utime(draft, ns=(info.st_atime_ns, info.st_mtime_ns))
         draft.rename(to)
+    except OSError as e:
+        raise StoreError(f"{to} cannot be written: {e.strerror}", hint=disk_hint(e)) from None
     finally:
         draft.unlink(missing_ok=True)

@@ -13,10 +13,13 @@ from typing import IO, Any
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[str]]:
-    """A text file that takes the place of `path` when the block ends without an error; durable, and never half of it."""
+def replacing(path: Path, drafts: Path | None = None) -> Iterator[IO[str]]:
+    """A text file that takes the place of `path` when the block ends without an error; durable, and never half of it.
+
+    `drafts` is a folder on the same file system that is swept of what a kill leaves; where left out, the file's own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft = (drafts or path.parent) / f".{path.name}.{secrets.token_hex(4)}"
     try:
         with draft.open("w", encoding="utf-8") as file:
             yield file
@@ -28,9 +31,9 @@ def replacing(path: Path) -> Iterator[IO[str]]:
     fsync(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, drafts: Path | None = None) -> None:
     """Write JSON so that a reader sees the old text or the new one, also after a power cut."""
-    with replacing(path) as file:
+    with replacing(path, drafts) as file:
         json.dump(value, file, indent=1, sort_keys=True)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class Memory:
     """What is remembered of a folder: a first line (look, digest), and a line for each file (state, digest, name)."""
 
     path: Path | None
+    drafts: Callable[[], Path | None]
 
     def digest(self, folder: str) -> str | None:
         """The folder's digest, if it still looks as it did."""
@@ -108,8 +110,7 @@ class Memory:
         if self.path:
             with suppress(OSError):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            if os.access(self.path.parent, os.W_OK):
-                return replacing(self.path)
+                return replacing(self.path, self.drafts())
         return open(os.devnull, "w", encoding="utf-8")
 
     def write(self, found: Iterable[Entry]) -> str:
@@ -139,8 +140,13 @@ def digest_folder(folder: Path, cache: StatCache | None = None) -> str:
     """Digest of a folder: names (relative), kinds and file contents; time stamps do not count."""
     root = str(folder)
     kept = cache.folders / hashlib.sha256(os.fsencode(folder.absolute())).hexdigest() if cache and cache.folders else None
-    memory = Memory(kept)
-    return memory.digest(root) or memory.write(hash_files(root, memory.files()))
+    memory = Memory(kept, cache.drafts if cache else lambda: None)
+    try:
+        return memory.digest(root) or memory.write(hash_files(root, memory.files()))
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return Memory(None, memory.drafts).write(hash_files(root, {}))  # no room to remember it in
 
 
 def hash_files(root: str, known: dict[str, str]) -> Iterator[Entry]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -90,9 +92,7 @@ def artifacts(store: Store, use: Use) -> Iterator[tuple[Item, bool]]:
             continue
         named = records.pop(folder.name, [])
         keys = [path.stem for path in named]
-        used = max(
-            (use.keys.get(key, path.stat().st_mtime) for key, path in zip(keys, named, strict=True)), default=modified(folder)
-        )
+        used = max((use.keys.get(key, modified(path)) for key, path in zip(keys, named, strict=True)), default=modified(folder))
         paths = (*named, folder.with_suffix(".json"), folder)
         yield Item("artifacts", folder.name, paths, size(paths), used), not use.needed_keys.isdisjoint(keys)
     for path in [path for paths in records.values() for path in paths]:  # without an object, or not whole
@@ -115,44 +115,54 @@ def folders(store: Store, use: Use) -> Iterator[tuple[Item, bool]]:
 
 
 def modified(path: Path) -> float:
-    """When something was last changed."""
-    return path.stat().st_mtime
+    """When something was last changed; now, where a stage has just removed it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def size(paths: Iterable[Path]) -> int:
-    """Bytes of files and of all files below folders."""
-    files = (file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
-    return sum(file.lstat().st_size for file in files if not file.is_dir() or file.is_symlink())
+    """Bytes of files and of all files below folders; what goes meanwhile counts nothing."""
+    total = 0
+    for path in paths:
+        for folder, _, names in os.walk(path):
+            for file in (os.path.join(folder, name) for name in names):
+                with suppress(FileNotFoundError):
+                    total += os.lstat(file).st_size
+        with suppress(FileNotFoundError):
+            total += 0 if path.is_dir() else path.lstat().st_size
+    return total
 
 
-def remove(store: Store, items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
-    """Remove items; those that went, and those that a living process uses."""
-    went, used = [], []
-    trash = store.root / "trash"
-    trash.mkdir(exist_ok=True)
-    with locked(store.root / "use.lock"):  # nobody looks anything up meanwhile
+def collect(store: Store, policy: Policy) -> tuple[list[Item], list[Item]]:
+    """Remove what may go; what went and what stays. Nobody looks anything up between the look and the removal."""
+    went: list[Item] = []
+    stay: list[Item] = []
+    trash = store.root / "trash" / secrets.token_hex(8)
+    trash.mkdir(parents=True)
+    with locked(store.root / "use.lock"):
+        free, kept = find(store, policy)
         holds = held(store.root)
-        for item in items:
-            if item.name in holds or in_use(store, item):
-                used.append(item)
-                continue
-            for path in item.paths:
-                if path.exists():
-                    path.rename(trash / f"{path.name}-{secrets.token_hex(4)}")
-            went.append(item)
+        for item in free:
+            (went if item.name not in holds and removed(store, item, trash) else stay).append(item)
         remove_unnamed_code(store)
-    shutil.rmtree(trash, ignore_errors=True)
-    return went, used
+    shutil.rmtree(store.root / "trash", ignore_errors=True)
+    return went, [*kept, *stay]
 
 
-def in_use(store: Store, item: Item) -> bool:
-    """Whether a process has the lock of a memo or computes the key of a scratch folder."""
-    if item.kind not in ("memo", "scratch"):
-        return False
-    free = try_lock(item.paths[0] / "lock" if item.kind == "memo" else store.root / "locks" / item.name)
-    if free:
-        free.close()
-    return free is None
+def removed(store: Store, item: Item, trash: Path) -> bool:
+    """Rename an item away, unless a process has the lock of a memo or computes the key of a scratch folder."""
+    with ExitStack() as stack:
+        if item.kind in ("memo", "scratch"):
+            free = try_lock(item.paths[0] / "lock" if item.kind == "memo" else store.root / "locks" / item.name)
+            if free is None:
+                return False
+            stack.enter_context(free)
+        for path in item.paths:
+            with suppress(FileNotFoundError):
+                path.rename(trash / f"{path.name}-{secrets.token_hex(4)}")
+    return True
 
 
 def remove_unnamed_code(store: Store) -> None:

@@ -7,21 +7,11 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
+from kpipe.axes import AXIS, AxisValue, bad_name, read_axis
 from kpipe.errors import Problem, listing, nearest
+from kpipe.tomlfile import shown
 
-SCALARS = (str, int, float)
-
-
-@dataclass(frozen=True)
-class AxisValue:
-    """One value of an axis: a scalar, or a table with a name and further fields."""
-
-    name: Any
-    fields: tuple[tuple[str, Any], ...] = ()
-
-    def field(self, key: str) -> Any:
-        """A field of a table-valued axis; KeyError where it has none of that name."""
-        return dict(self.fields)[key]
+TABLES = {"include": '[{ model = "a", seed = 1 }]', "exclude": '[{ model = "a" }]'}
 
 
 Combination = Mapping[str, AxisValue]  # axis (or a variable that include adds) -> value
@@ -47,78 +37,64 @@ class Matrix:
 
 def read_matrix(table: Mapping[str, Any], problems: list[Problem]) -> Matrix:
     """Axes and combinations of a [matrix] table; mistakes are added to `problems`."""
-    axes: dict[str, tuple[AxisValue, ...]] = {}
-    for axis, values in table.items():
-        if axis not in ("include", "exclude"):
-            axes[axis] = read_axis(axis, values, problems)
+    axes = {axis: read_axis(axis, values, problems) for axis, values in table.items() if axis not in TABLES}
     sound = {axis: values for axis, values in axes.items() if values}  # an axis without values is reported
     combinations: list[dict[str, AxisValue]] = [dict(zip(sound, c, strict=True)) for c in product(*sound.values())]
     for i, entry in enumerate(entries(table, "exclude", problems)):
-        named = checked(entry, axes, ("matrix", "exclude", i), problems)
-        unknown = [key for key in entry if key not in axes]
-        problems += [unknown_axis(key, axes, ("matrix", "exclude", i, key)) for key in unknown]
-        combinations = [c for c in combinations if not (named and matches(c, named))]
+        unknown = [unknown_axis(key, axes, ("matrix", "exclude", i, key)) for key in entry if key not in axes]
+        problems += unknown
+        named = axis_values(entry, axes, ("matrix", "exclude", i), problems)
+        if named and not unknown:
+            combinations = [c for c in combinations if not matches(c, named)]
     extras: dict[str, frozenset[str]] = {}
     for i, entry in enumerate(entries(table, "include", problems)):
-        named = checked(entry, axes, ("matrix", "include", i), problems)
         added = {k: AxisValue(v) for k, v in entry.items() if k not in axes}
-        include(combinations, axes, named, added, ("matrix", "include", i), problems)
+        problems += [bad_name(key, ("matrix", "include", i, key)) for key in added if not AXIS.fullmatch(key)]
+        named = axis_values(entry, axes, ("matrix", "include", i), problems)
+        if named is not None:
+            include(combinations, axes, named, added, ("matrix", "include", i), problems)
         for key in added:
-            extras[key] = extras.get(key, frozenset()) | frozenset(named)
-    if table and not combinations:
-        problems.append(Problem("exclude leaves no combination of the matrix", ("matrix",), on="key"))
+            extras[key] = extras.get(key, frozenset()) | frozenset(named or ())
+    if not combinations:
+        problems.append(Problem("exclude leaves no combination of the matrix", ("matrix", "exclude"), on="key"))
     return Matrix(axes, tuple(combinations) or ({},), extras)
-
-
-def read_axis(axis: str, values: Any, problems: list[Problem]) -> tuple[AxisValue, ...]:
-    """The values of one axis."""
-    if not isinstance(values, list) or not values:
-        problems.append(Problem(f"axis {axis} must be a list of values, not {values!r}", ("matrix", axis)))
-        return ()
-    found: list[AxisValue] = []
-    for i, value in enumerate(values):
-        name = value.get("name") if isinstance(value, dict) else value
-        if not isinstance(name, SCALARS):
-            hint = f'{{ name = "..." }} with further fields, or a string, or a number: {axis} = ["a", "b"]'
-            problems.append(Problem(f"value {i + 1} of axis {axis} has no name", ("matrix", axis, i), hint=hint))
-        elif name in [v.name for v in found]:
-            problems.append(Problem(f"axis {axis} has the value {name!r} twice", ("matrix", axis, i)))
-        else:
-            found.append(AxisValue(name, tuple(value.items()) if isinstance(value, dict) else ()))
-    return tuple(found)
 
 
 def entries(table: Mapping[str, Any], key: str, problems: list[Problem]) -> list[Mapping[str, Any]]:
     """The tables of include or exclude."""
     found = table.get(key, [])
     if not isinstance(found, list) or not all(isinstance(e, dict) for e in found):
-        problems.append(Problem(f"{key} must be a list of tables", ("matrix", key)))
+        hint = f"{key} = {shown([found]) if isinstance(found, dict) else TABLES[key]}"
+        problems.append(Problem(f"{key} must be a list of tables, not {shown(found)}", ("matrix", key), hint=hint))
         return []
     return found
 
 
-def checked(
+def axis_values(
     entry: Mapping[str, Any], axes: Mapping[str, tuple[AxisValue, ...]], at: tuple[str | int, ...], problems: list[Problem]
-) -> dict[str, AxisValue]:
-    """The axis values that an include or exclude entry names."""
+) -> dict[str, AxisValue] | None:
+    """The axis values that an include or exclude entry names; None where one of them does not exist."""
     found: dict[str, AxisValue] = {}
-    for axis in entry.keys() & axes.keys():
-        value = next((v for v in axes[axis] if v.name == entry[axis]), None)
-        if value is None:
-            names = [v.name for v in axes[axis]]
-            near = nearest(entry[axis], names)
-            hint = f'did you mean "{near}"?' if near else f"values: {listing(names)}"
-            problems.append(Problem(f"axis {axis} has no value {entry[axis]!r}", (*at, axis), hint=hint))
-        else:
+    wrong = False
+    for axis, name in entry.items():
+        value = next((v for v in axes.get(axis, ()) if v.name == name), None)
+        if value is not None:
             found[axis] = value
-    return found
+        elif axis in axes:
+            wrong = True
+            if axes[axis]:  # an axis without values is reported
+                names = [v.name for v in axes[axis]]
+                near = nearest(name, (n for n in names if isinstance(n, str)))
+                hint = f'did you mean "{near}"?' if near else f"values: {listing(map(shown, names))}"
+                problems.append(Problem(f"axis {axis} has no value {shown(name)}", (*at, axis), hint=hint))
+    return None if wrong else found
 
 
 def unknown_axis(name: str, axes: Mapping[str, Any], at: tuple[str | int, ...]) -> Problem:
     """The problem of a name that is no axis."""
     near = nearest(name, axes)
     hint = f"did you mean {near}?" if near else f"axes: {listing(axes)}"
-    return Problem(f"{name} is no axis of the matrix", at, on="key", hint=hint)
+    return Problem(f"{name or shown(name)} is no axis of the matrix", at, on="key", hint=hint)
 
 
 def matches(combination: Combination, named: Mapping[str, AxisValue]) -> bool:

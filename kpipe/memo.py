@@ -44,7 +44,7 @@ class Memo:
         draft = draft_folder(self._folder / "drafts")
         yield draft
         part = self._folder / f"{len(list(self._committed())):04d}-{secrets.token_hex(4)}"
-        sealed.publish(draft, part, sealed.seal(draft))
+        sealed.publish(draft, part, sealed.seal(draft), draft.parent)
         self.parts.append(part)
 
 
@@ -70,8 +70,9 @@ def open_memo(store: Path, name: str, content: dict[str, Any], module: str, root
 
 def discard_drafts(folder: Path) -> None:
     """Remove what a killed process left half-written; the lock is held, so nobody is writing."""
-    if (folder / "drafts").exists():
-        shutil.rmtree(folder / "drafts")
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != "quarantine" and not path.with_suffix(".json").exists():
+            shutil.rmtree(path)
 
 
 def resolved(value: Any) -> Any:

@@ -68,6 +68,7 @@ class Pipeline:
         """Bring the chosen instances up to date and export the reports."""
         needed = self.needed()
         started, run_id = now(), new_run_id()
+        self.store.hold([run_id])  # its logs
         running = Run(self.planner, self._executor(), told, run_id, self.request.jobs, self.request.keep_going)
         try:
             outcomes = running.execute(self.ids | needed)

@@ -8,19 +8,28 @@ from typing import Any
 
 from kpipe.matrix import Combination
 
-REFERENCE = re.compile(r"\$\{([^}]*)\}")
+REFERENCE = re.compile(r"\$\{\s*([^}]*?)\s*\}")
+OPEN = re.compile(r"\$\{[^}]*$")
 
 
 def references(value: Any) -> Iterator[str]:
     """Every name inside ${...} in a parameter's value, at any depth."""
+    for text in strings(value):
+        yield from REFERENCE.findall(text)
+
+
+def is_open(value: Any) -> bool:
+    """Whether a ${ in a parameter's value lacks its }."""
+    return any(OPEN.search(text) for text in strings(value))
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a value, at any depth."""
     if isinstance(value, str):
-        yield from REFERENCE.findall(value)
-    elif isinstance(value, list):
-        for item in value:
-            yield from references(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from references(item)
+        yield value
+    elif isinstance(value, (list, dict)):
+        for item in value if isinstance(value, list) else value.values():
+            yield from strings(item)
 
 
 def substitute(value: Any, combination: Combination) -> Any:

@@ -29,11 +29,11 @@ def content_digest(held: Manifest) -> str:
     return digest_value({name: [size, content] for name, (size, _, content) in held.items()})
 
 
-def publish(draft: Path, place: Path, held: Manifest) -> None:
-    """Move a sealed folder to its place; it counts from the moment that its manifest stands beside it."""
+def publish(draft: Path, place: Path, held: Manifest, drafts: Path) -> None:
+    """Move a sealed folder to its place; it counts from the moment that its manifest, written in `drafts`, is beside it."""
     draft.rename(place)
     fsync(place.parent)
-    write_json(place.with_suffix(".json"), held)
+    write_json(place.with_suffix(".json"), held, drafts)
 
 
 def set_aside(place: Path, quarantine: Path) -> None:

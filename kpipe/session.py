@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterable
@@ -29,17 +30,20 @@ class Session:
             self._folder.mkdir()
         return self._folder, self._lock
 
+    def drafts(self) -> Path:
+        """A folder on the store's file system for what is being written, gone with this process."""
+        return self._begin()[0]
+
     def draft(self) -> Path:
-        """An empty folder on the store's file system, gone with this process."""
-        return draft_folder(self._begin()[0])
+        """An empty folder in it."""
+        return draft_folder(self.drafts())
 
     def hold(self, digests: Iterable[str]) -> None:
         """Use artifacts from here on."""
         new = set(digests) - self._held
         if new:
             lock = self._begin()[1]
-            lock.write("".join(f"{digest}\n" for digest in sorted(new)))
-            lock.flush()
+            os.write(lock.fileno(), "".join(f"{digest}\n" for digest in sorted(new)).encode())
             self._held |= new
 
     def close(self) -> None:

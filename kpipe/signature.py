@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ast
-import operator
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from kpipe.errors import listing, nearest
+from kpipe.ranges import comparison, literal, within
 
 PLAIN: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
-COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-}  # fmt: skip
+CONTENT = ("File", "Folder", "Module", "Pretrained")  # name what is outside the parameter: its content enters the key
+WORDS = {"str": "a string", "int": "a whole number", "float": "a number", "bool": "true or false"}
+MANY = {"str": "strings", "int": "whole numbers", "float": "numbers", "bool": "true or false"}
 REQUIRED = object()
 
 
@@ -68,26 +69,31 @@ def _parse(node: ast.expr, modules: Callable[[str], list[str]]) -> Type:
     if isinstance(node, ast.Constant) and node.value is None:
         return Type("none", text)
     name = ast.unparse(node.value if isinstance(node, ast.Subscript) else node).rpartition(".")[2]
-    if isinstance(node, ast.Subscript):
-        inner = node.slice
-        if name == "Literal":
-            return Type("literal", text, choices=tuple(ast.literal_eval(e) for e in elements(inner)))
-        if name == "Module":
-            package = ast.literal_eval(inner)
-            return Type("module", package, choices=tuple(modules(package)))
-        if name == "list":
-            part = _parse(inner, modules)
-            if any(leaf.kind in ("file", "folder", "module", "pretrained") for leaf in part.leaves()):
-                raise ValueError(f"{text}: a list holds plain values; a Folder is one parameter that names many files")
-            return Type("list", text, parts=(part,))
-        if name == "Annotated":
-            base, limits = elements(inner)
-            return Type("union", text, parts=(_parse(base, modules),), range=ast.literal_eval(limits))
-    elif name in PLAIN:
-        return Type("plain", name)
-    elif name in ("File", "Folder", "Pretrained"):
-        return Type(name.lower(), name)
-    raise ValueError(f"annotation {text} is not one that a stage's parameter may have")
+    inner = elements(node.slice) if isinstance(node, ast.Subscript) else []
+    match name, inner:
+        case "Literal", [_, *_]:
+            return Type("literal", text, choices=tuple(literal(e, str, int, float) for e in inner))
+        case "Module", [module]:
+            package = literal(module, str)
+            choices = tuple(modules(package))
+            if not choices:
+                raise ValueError(f"annotation {text}: there is no module in {package}")
+            return Type("module", package, choices=choices)
+        case "list", [item]:
+            if any(isinstance(n, ast.Name) and n.id in CONTENT for n in ast.walk(item)):
+                raise ValueError(f"annotation {text}: {', '.join(CONTENT)} cannot stand in a list")
+            return Type("list", text, parts=(_parse(item, modules),))
+        case "Annotated", [base, limits]:
+            inside = _parse(base, modules)
+            if not any(leaf.kind == "list" or leaf.text in ("int", "float") for leaf in inside.leaves()):
+                raise ValueError(f"annotation {text}: only a number has a range")
+            return Type("union", text, parts=(inside,), range=comparison(limits))
+        case (("str" | "int" | "float" | "bool"), []):
+            return Type("plain", name)
+        case (("File" | "Folder" | "Pretrained"), []):
+            return Type(name.lower(), name)
+        case _:
+            raise ValueError(f"annotation {text} is not one that a stage's parameter may have")
 
 
 def elements(node: ast.expr) -> list[ast.expr]:
@@ -97,35 +103,23 @@ def elements(node: ast.expr) -> list[ast.expr]:
 
 def check(value: Any, type_: Type) -> Mismatch | None:
     """None where the value fits the type."""
-    if not any(fits(value, leaf) for leaf in type_.leaves()):
-        allowed = listing(describe(leaf) for leaf in type_.leaves() if leaf.kind != "none")
-        near = nearest(value, (c for leaf in type_.leaves() for c in leaf.choices)) if isinstance(value, str) else None
-        return Mismatch(allowed, f'did you mean "{near}"?' if near else None)
-    limits = [
-        t.range
-        for t in ranges(type_)
-        if value is not None and not isinstance(value, (str, bool)) and not within(value, t.range or "")
-    ]
-    return Mismatch(limits[0] or "") if limits else None
+    if fits(value, type_):
+        return None
+    near = nearest(value, (c for leaf in type_.leaves() for c in leaf.choices)) if isinstance(value, str) else None
+    return Mismatch(describe(type_), f'did you mean "{near}"?' if near else None)
 
 
-def ranges(type_: Type) -> Iterator[Type]:
-    """Every Annotated range in a type."""
-    if type_.range:
-        yield type_
-    for part in type_.parts:
-        yield from ranges(part)
-
-
-def fits(value: Any, leaf: Type) -> bool:
-    """Whether a value is of one alternative. A bool is no number; an int is a float; a path is a str."""
-    match leaf.kind:
+def fits(value: Any, type_: Type) -> bool:
+    """Whether a type allows a value. A bool is no number; an int is a float; a path is a str."""
+    match type_.kind:
+        case "union":
+            return any(fits(value, part) for part in type_.parts) and (type_.range is None or within(value, type_.range))
         case "plain":
-            return isinstance(value, PLAIN[leaf.text]) and (isinstance(value, bool) == (leaf.text == "bool"))
+            return isinstance(value, PLAIN[type_.text]) and (isinstance(value, bool) == (type_.text == "bool"))
         case "literal" | "module":
-            return any(value == choice and type(value) is type(choice) for choice in leaf.choices)
+            return any(value == choice and type(value) is type(choice) for choice in type_.choices)
         case "list":
-            return isinstance(value, list) and all(check(v, leaf.parts[0]) is None for v in value)
+            return isinstance(value, list) and all(fits(v, type_.parts[0]) for v in value)
         case "none":
             return value is None
         case "pretrained":
@@ -134,32 +128,26 @@ def fits(value: Any, leaf: Type) -> bool:
             return isinstance(value, str)
 
 
-def describe(leaf: Type) -> str:
-    """One alternative in words, as an error message lists it."""
-    match leaf.kind:
+def describe(type_: Type, many: bool = False) -> str:
+    """A type in words, as an error message says what is allowed; `many`: as the items of a list."""
+    match type_.kind:
+        case "union":
+            parts = (describe(part, many) for part in type_.parts if part.kind != "none")
+            return " or ".join(parts) + (f" with {type_.range}" if type_.range else "")
         case "literal":
-            return listing(f'"{c}"' if isinstance(c, str) else c for c in leaf.choices)
+            return (" or " if many else ", ").join(json.dumps(c, ensure_ascii=False) for c in type_.choices)
         case "module":
-            return "one of " + listing(f'"{c}"' for c in leaf.choices)
+            return "one of " + listing(f'"{c}"' for c in type_.choices)
         case "file" | "folder":
-            return f"the path of a {leaf.kind}"
+            return f"the path of a {type_.kind}"
         case "pretrained":
             return '"imagenet"'
         case "list":
-            return f"a list of {describe(leaf.parts[0])}"
+            return f"{'lists' if many else 'a list'} of {describe(type_.parts[0], many=True)}"
+        case "none":
+            return "nothing"
         case _:
-            return {"str": "a string", "int": "a whole number", "float": "a number", "bool": "true or false"}[leaf.text]
-
-
-def within(value: Any, limits: str) -> bool:
-    """Whether a number (or every number of a list) keeps a chained comparison such as "0 <= dropout < 1"."""
-    if isinstance(value, list):
-        return all(within(v, limits) for v in value)
-    node = ast.parse(limits, mode="eval").body
-    if not isinstance(node, ast.Compare):
-        raise ValueError(f"range {limits!r} is not a comparison")
-    terms = [value if isinstance(t, ast.Name) else ast.literal_eval(t) for t in (node.left, *node.comparators)]
-    return all(bool(COMPARISONS[type(op)](a, b)) for op, a, b in zip(node.ops, terms[:-1], terms[1:], strict=True))
+            return (MANY if many else WORDS)[type_.text]
 
 
 def path_leaf(value: Any, type_: Type) -> Type | None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kpipe.backends import choose_backend
 from kpipe.digest import digest_value
-from kpipe.errors import Problem, listing
-from kpipe.identity import BACKENDS
+from kpipe.errors import Problem
 from kpipe.matrix import Matrix, read_matrix
-from kpipe.needs import check_needs
-from kpipe.tomlfile import apply_overrides, check_keys, read_toml, section
+from kpipe.needs import check_needs, read_needs
+from kpipe.references import is_open
+from kpipe.tomlfile import apply_overrides, check_keys, read_toml, section, shown
 
 SECTIONS: dict[str, type] = {"pipeline": dict, "matrix": dict, "stages": dict}
 PIPELINE_KEYS: dict[str, type] = {"name": str, "backend": str}
@@ -28,7 +29,9 @@ STAGE_KEYS: dict[str, type] = {
     "timeout": int,
 }
 RESOURCE_KEYS: dict[str, type] = {"gpus": int}
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+LEAST = {"retries": 0, "timeout": 1, "gpus": 0}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+SIGNS = "letters, digits, _ and -, at most 100"
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,18 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Spec:
     pipeline, stages = section(table, "pipeline"), section(table, "stages")
     check_keys(pipeline, PIPELINE_KEYS, ("pipeline",), problems)
     name = pipeline.get("name", file.stem)
-    if not (isinstance(name, str) and NAME.fullmatch(name)):
-        problems.append(Problem(f"name {name!r} cannot name a file", ("pipeline", "name"), hint="letters, digits, _ and -"))
+    if isinstance(name, str) and not NAME.fullmatch(name):
+        says, hint = f"name = {shown(name)}", SIGNS
+        if "name" not in pipeline:
+            says, hint = f"the file's name {shown(name)}", f'[pipeline] name = "..."; {SIGNS}'
+        problems.append(Problem(f"{says} cannot name a report", ("pipeline", "name"), hint=hint))
     matrix = read_matrix(section(table, "matrix"), problems)
     backend, matrix, notices = choose_backend(pipeline, matrix, problems)
     read = {key: read_stage(key, value, problems) for key, value in stages.items()}
-    if not stages:
-        problems.append(Problem("the file declares no stage", hint='[stages.ingest] with run = "stages.ingest"'))
+    if not stages and isinstance(table.get("stages", {}), dict):
+        problems.append(
+            Problem("the file declares no stage", ("stages",), on="key", hint='[stages.ingest] with run = "stages.ingest"')
+        )
     check_needs(read, problems)
     sound = {key: replace(stage, needs=tuple(n for n in stage.needs if n in read and n != key)) for key, stage in read.items()}
     return Spec(file.absolute(), str(name), backend, matrix, sound, tuple(overrides), notices, tuple(problems))
@@ -104,61 +112,50 @@ def read_stage(name: str, table: Any, problems: list[Problem]) -> StageSpec:
     """One stage; mistakes are added to `problems`."""
     at = ("stages", name)
     if not NAME.fullmatch(name):
-        problems.append(Problem(f"stage name {name!r} cannot name a folder", at, on="key", hint="letters, digits, _ and -"))
+        problems.append(Problem(f"stage name {shown(name)} cannot name a folder", at, on="key", hint=SIGNS))
     if not isinstance(table, dict):
-        problems.append(Problem(f"stage {name} must be a table", at))
+        problems.append(Problem(f"stage {name} must be a table, not {shown(table)}", at, hint=f"[stages.{name}]"))
         return StageSpec(name, "")
     check_keys(table, STAGE_KEYS, at, problems)
     check_keys(section(table, "resources"), RESOURCE_KEYS, (*at, "resources"), problems)
-    if "run" not in table:
-        problems.append(Problem(f"stage {name} does not say what it runs", at, on="key", hint=f'run = "stages.{name}"'))
-    needs = table["needs"] if isinstance(table.get("needs"), list) else []
+    run, params = read_run(name, table, problems), section(table, "params")
+    for key, value in params.items():
+        if is_open(value):
+            problems.append(Problem(f"{key} = {shown(value)}: ${{ is not closed with }}", (*at, "params", key)))
     return StageSpec(
         name=name,
-        run=str(table.get("run", "")),
-        needs=tuple(map(str, needs)),
+        run=run if isinstance(table.get("params", {}), dict) else "",  # without its parameters it cannot be checked further
+        needs=read_needs(table.get("needs"), (*at, "needs"), problems),
         gather=table.get("gather") is True,
-        params=section(table, "params"),
-        resources=section(table, "resources"),
-        **limits(table, at, problems),
+        params=params,
+        resources=limits(section(table, "resources"), (*at, "resources"), problems, "gpus"),
+        **limits(table, at, problems, "retries", "timeout"),
     )
 
 
-def limits(table: Mapping[str, Any], at: tuple[str, ...], problems: list[Problem]) -> dict[str, int]:
-    """retries and timeout, as far as they are whole numbers in their range."""
+def read_run(name: str, table: Mapping[str, Any], problems: list[Problem]) -> str:
+    """The dotted name of a stage's module; empty where there is none, which is reported."""
+    run, at = table.get("run", ""), ("stages", name, "run")
+    if not isinstance(run, str):
+        return ""
+    words = re.split(r"[./\\]+", run.partition(":")[0].removesuffix(".py").lstrip("./"))
+    dotted = ".".join(words) if all(w.isidentifier() and len(w) <= 100 for w in words) else f"stages.{name}"
+    if not run:
+        problems.append(Problem(f"stage {name} does not say what it runs", at, on="key", hint=f'run = "{dotted}"'))
+    elif run != dotted:
+        says = f"run = {shown(run)} is not the dotted name of a module"
+        problems.append(Problem(says, at, hint=f'run = "{dotted}"'))
+        return ""
+    return run
+
+
+def limits(table: Mapping[str, Any], at: tuple[str, ...], problems: list[Problem], *keys: str) -> dict[str, int]:
+    """The values of keys that have a least value, as far as they are whole numbers."""
     found = {}
-    for key, least in (("retries", 0), ("timeout", 1)):
-        value = table.get(key)
+    for key in keys:
+        value, least = table.get(key), LEAST[key]
         if isinstance(value, int) and not isinstance(value, bool):
             found[key] = max(value, least)
             if value < least:
                 problems.append(Problem(f"{key} must be at least {least}, not {value}", (*at, key)))
     return found
-
-
-def choose_backend(pipeline: Mapping[str, Any], matrix: Matrix, problems: list[Problem]) -> tuple[str, Matrix, tuple[str, ...]]:
-    """The backend (KERAS_BACKEND wins), the matrix narrowed to it where it has a backend axis, and what to say."""
-    wanted = os.environ.get("KERAS_BACKEND") or None
-    if wanted and wanted not in BACKENDS:
-        problems.append(
-            Problem(
-                f"KERAS_BACKEND={wanted}: kpipe runs on {' or '.join(BACKENDS)}", hint=f"KERAS_BACKEND={next(iter(BACKENDS))}"
-            )
-        )
-        return wanted, matrix, ()
-    axis = [str(v.name) for v in matrix.axes.get("backend", ())]
-    given: list[tuple[str, tuple[str | int, ...]]] = [(b, ("matrix", "backend", i)) for i, b in enumerate(axis)]
-    given += [(str(pipeline["backend"]), ("pipeline", "backend"))] if "backend" in pipeline else []
-    for name, at in given:
-        if name not in BACKENDS:
-            problems.append(Problem(f'backend "{name}": kpipe runs on {" or ".join(BACKENDS)}', at))
-    if not axis:
-        return wanted or pipeline.get("backend", "tensorflow"), matrix, ()
-    if not wanted:
-        return axis[0], matrix, ()
-    if wanted not in axis:
-        problems.append(
-            Problem(f"KERAS_BACKEND={wanted} is not one of the file's backends: {listing(axis)}", ("matrix", "backend"))
-        )
-        return wanted, matrix, ()
-    return wanted, matrix.only("backend", wanted), (f"KERAS_BACKEND={wanted} picks one of the file's backends: {listing(axis)}",)

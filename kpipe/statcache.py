@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def settled(state: Stamp) -> bool:
 class StatCache:
     """Values computed from a file's content, remembered under the file's stamp; a stamp too young to trust is not."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, drafts: Callable[[], Path | None] = lambda: None) -> None:
         self.path = path
+        self.drafts = drafts  # the folder in which it is written
         self._entries: dict[str, list[Any]] = (read_json(path) if path else None) or {}
         self._dirty = False
 
@@ -51,5 +53,5 @@ class StatCache:
     def save(self) -> None:
         """Write the cache where it came from; losing it costs time only."""
         if self._dirty and self.path:
-            write_json(self.path, self._entries)
+            write_json(self.path, self._entries, self.drafts())
             self._dirty = False

@@ -38,10 +38,10 @@ class Store:
             raise StoreError(
                 f"the store {root} cannot be written: {e.strerror}", hint="KPIPE_STORE names another folder"
             ) from None
-        sources = root / "cache" / f"sources-{FACTS}-{python_minor()}.json"  # each Python dumps its own tree
-        self.files = StatCache(root / "cache" / "files.json" if believe else None)
-        self.sources = StatCache(sources if believe else None)
         self.session = Session(root)
+        sources = root / "cache" / f"sources-{FACTS}-{python_minor()}.json"  # each Python dumps its own tree
+        self.files = StatCache(root / "cache" / "files.json" if believe else None, self.session.drafts)
+        self.sources = StatCache(sources if believe else None, self.session.drafts)
 
     def save_caches(self) -> None:
         """Keep what was hashed; a store that cannot be written to only costs the next run time."""
@@ -88,15 +88,15 @@ class Store:
                 self.discard(draft)
             else:
                 self.quarantine(digest)
-                sealed.publish(draft, self.object(digest), held)
+                sealed.publish(draft, self.object(digest), held, self.session.drafts())
         return digest
 
     def publish(self, key: str, record: Mapping[str, Any], code: Mapping[str, Any]) -> None:
         """Make a key known. From here on it is a hit."""
         closure = self.root / "code" / f"{digest_value(code)}.json"
         if not closure.exists():
-            write_json(closure, code)
-        write_json(self.record_path(key), {**record, "checksum": checksum(record)})
+            write_json(closure, code, self.session.drafts())
+        write_json(self.record_path(key), {**record, "checksum": checksum(record)}, self.session.drafts())
         self.discard(self.root / "scratch" / key)
 
     # use by this process
@@ -153,7 +153,7 @@ class Store:
             head = self.head(pipeline)
             merged = head | {id_: head.get(id_, {}) | change for id_, change in changes.items()}
             if merged != head:
-                write_json(self.root / "heads" / f"{pipeline}.json", merged)
+                write_json(self.root / "heads" / f"{pipeline}.json", merged, self.session.drafts())
 
 
 def checksum(record: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,24 +11,41 @@ from typing import Any
 from kpipe.errors import ConfigError, Problem, listing, nearest
 
 WORDS = {str: "a string", list: "a list", bool: "true or false", dict: "a table", int: "a whole number"}
+TABLES = ("pipeline", "matrix", "stages", "params", "resources")  # tables that --set may add to a file
 
 
 def read_toml(file: Path) -> dict[str, Any]:
     """The file's values; a syntax error keeps its line and column."""
+    text = read_text(file)
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"there is no pipeline file {file}", hint="kpipe run FILE; FILE is pipeline.toml where left out"
-        ) from None
-    except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{file} cannot be read: {e}") from None
-    except tomllib.TOMLDecodeError as e:
-        message, _, position = str(e).rpartition(" (at ")
-        at = re.search(r"line (\d+), column (\d+)", position)
-        last = file.read_text(encoding="utf-8").count("\n") + 1
-        line, column = (int(at[1]), int(at[2])) if at else (last, 1)
-        raise ConfigError([Problem(message or str(e), line=line, column=column)], file=file) from None
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{file}: its lists or tables are nested too deep") from None
+    except ValueError as e:  # TOMLDecodeError, or a number of too many digits
+        from kpipe.syntax import problem
+
+        raise ConfigError([problem(text, str(e))], file=file) from None
+
+
+def read_text(file: Path) -> str:
+    """The file's text, without the byte order mark that some editors put before it."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        near = nearest(file.name, (p.name for p in file.parent.glob("*.toml")))
+        hint = f"did you mean {file.with_name(near)}?" if near else "kpipe run FILE; FILE is pipeline.toml where left out"
+        raise ConfigError(f"there is no pipeline file {file}", hint=hint) from None
+    except IsADirectoryError:
+        inside = file / "pipeline.toml"
+        hint = f"kpipe run {inside if inside.is_file() else 'FILE; FILE is pipeline.toml where left out'}"
+        raise ConfigError(f"{file} is a folder, not a pipeline file", hint=hint) from None
+    except OSError as e:
+        raise ConfigError(f"{file} cannot be read: {e.strerror}") from None
+    except UnicodeDecodeError as e:
+        before = e.object[: e.start].decode().replace("\r\n", "\n")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        says = f"byte 0x{e.object[e.start]:02x} is not UTF-8"
+        raise ConfigError([Problem(says, hint="save the file as UTF-8", line=line, column=column)], file=file) from None
 
 
 def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -39,13 +56,18 @@ def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> dict[str
             raise ConfigError(f"--set {override}: not of the form KEY=VALUE", hint="--set stages.train.params.epochs=3")
         try:
             value = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text
         place = table
-        for key in keys[:-1]:
+        for i, key in enumerate(keys[:-1]):
+            if key not in place and (key not in TABLES or place is table.get("stages")):
+                above = "".join(f"{k}." for k in keys[:i])
+                near = nearest(key, (k for k, v in place.items() if isinstance(v, dict)))
+                hint = f"did you mean {above}{near}?" if near else f"tables: {listing(above + k for k in place)}"
+                raise ConfigError(f"--set {override}: there is no table {above}{key}", hint=hint)
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
-                raise ConfigError(f"--set {override}: {key} is not a table")
+                raise ConfigError(f"--set {override}: {key} is no table", hint=f"its value is {shown(place)}")
         place[keys[-1]] = value
     return table
 
@@ -69,4 +91,26 @@ def check_keys(table: Mapping[str, Any], known: Mapping[str, type], at: tuple[st
             hint = f"did you mean {near}?" if near else f"allowed here: {listing(known)}"
             problems.append(Problem(f"unknown key {key}", (*at, key), on="key", hint=hint))
         elif not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is int):
-            problems.append(Problem(f"{key} must be {WORDS[known[key]]}, not {value!r}", (*at, key)))
+            tip = f"{key} = [{shown(value)}]" if known[key] is list and isinstance(value, str) else None
+            problems.append(Problem(f"{key} must be {WORDS[known[key]]}, not {shown(value)}", (*at, key), hint=tip))
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """A value as it stands in a TOML file, cut off where it is long."""
+    text = as_toml(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def as_toml(value: Any) -> str:
+    """A value as it stands in a TOML file."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case list():
+            return f"[{', '.join(map(as_toml, value))}]"
+        case dict():
+            return f"{{ {', '.join(f'{k} = {as_toml(v)}' for k, v in value.items())} }}" if value else "{}"
+        case _:
+            return str(value)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import queue
 import random
+import signal
 import sys
 import threading
 import traceback
@@ -16,6 +18,7 @@ from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
+from kpipe.errors import disk_hint
 from kpipe.source import definitions
 from kpipe.stage import Branch, Stage, StageError
 
@@ -86,7 +89,8 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
     except SystemExit as e:
         emit({"event": "failed", "message": f"it called sys.exit({e.code!r})", "hint": "return, or raise StageError"})
     except BaseException as e:  # KeyboardInterrupt too: a real Ctrl-C reaches only the parent
-        emit({"event": "failed", "message": f"{type(e).__name__}: {e}", "trace": stage_traceback(e, task["root"])})
+        trace = stage_traceback(e, task["root"])
+        emit({"event": "failed", "message": f"{type(e).__name__}: {e}", "hint": hint_for(e), "trace": trace})
     else:
         emit({"event": "done", "loaded": loaded_definitions(task["root"])})
 
@@ -130,6 +134,12 @@ def forget_keras() -> None:
         keras.utils.set_random_seed(0)
 
 
+def hint_for(error: BaseException) -> str | None:
+    """What a person can do about an error that is not the stage's own."""
+    disk = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+    return disk_hint(error) if isinstance(error, OSError) and error.errno in disk else None
+
+
 def stage_traceback(error: BaseException, root: str) -> str:
     """The traceback from the stage's own first frame on."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -164,7 +174,7 @@ def read_tasks(lines: Iterable[str], tasks: queue.Queue[dict[str, Any]]) -> None
     """Put every line into the queue; leave when the parent does."""
     for line in lines:
         tasks.put(json.loads(line))
-    os._exit(0)
+    os.killpg(os.getpgrp(), signal.SIGKILL)  # this process leads its group: what a stage started goes with it
 
 
 def redirect(log: str) -> None:

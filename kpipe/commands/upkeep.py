@@ -24,20 +24,16 @@ MEANING = {
 def gc(args: Namespace) -> int:
     """Say what the store may lose, and remove it where that is asked for."""
     store = Store(load(Path(args.file)).store)
-    free, kept = garbage.find(store, Policy(args.keep_runs, args.older_than, args.max_size))
-    used: list[Item] = []
-    if args.delete:
-        free, used = garbage.remove(store, free)
+    policy = Policy(args.keep_runs, args.older_than, args.max_size)
+    free, kept = garbage.collect(store, policy) if args.delete else garbage.find(store, policy)
     if args.json:
-        console.result_json({"deleted": args.delete, "items": [as_json(i) for i in free], "in_use": [as_json(i) for i in used]})
+        console.result_json({"deleted": args.delete, "items": [as_json(i) for i in free], "kept": len(kept)})
         return 0
     for line in told(free):
         console.result(line)
     total = size_text(sum(item.size for item in free))
-    kept_total = size_text(sum(item.size for item in [*kept, *used]))
+    kept_total = size_text(sum(item.size for item in kept))
     console.result(f"{'removed' if args.delete else 'could go:'} {total}; {kept_total} stay in {console.relative(store.root)}")
-    if used:
-        console.notice(f"{len(used)} of them stay because a running kpipe uses them")
     if free and not args.delete:
         console.say("nothing was removed; kpipe gc --delete removes it")
     return 0

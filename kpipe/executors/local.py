@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
+from kpipe.errors import FULL
 from kpipe.task import Event, Task
 
 GRACE_S = 5.0  # between asking a worker to stop and killing it
@@ -21,6 +22,10 @@ KEEP_MEMORY = {  # glibc gives every large tensor back to the system and takes i
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
 
+HINTS = {
+    "SIGKILL": "the kernel kills a process that takes too much memory: a smaller batch_size or image_size",
+    "SIGBUS": FULL,  # a memory-mapped file had no room to grow into
+}
 THREADS = (  # NPROC is what XLA's CPU client reads
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC",
 )  # fmt: skip
@@ -83,7 +88,7 @@ class LocalExecutor:
     def submit(self, task: Task) -> None:
         """Start a task in an idle worker of its kind, or in a new one."""
         kind = (task.backend, task.gpus)
-        idle = [w for w in self._workers if w.task is None]
+        idle = [w for w in self._workers if w.task is None and w.process.poll() is None]
         worker = next((w for w in idle if w.kind == kind), None)
         if worker is None:
             if len(self._workers) >= self.slots and idle:
@@ -91,7 +96,11 @@ class LocalExecutor:
             worker = Worker(kind, environment(task, self.slots))
             self._workers.append(worker)
             self._selector.register(worker.lines, selectors.EVENT_READ, worker)
-        worker.give(task)
+        try:
+            worker.give(task)
+        except BrokenPipeError:  # somebody killed it while it had nothing to do
+            self._drop(worker)
+            self.submit(task)
 
     def wait(self, patience: float | None = None) -> list[Event]:
         """Block until a worker says something or ends, or patience (seconds) does."""
@@ -143,12 +152,7 @@ def died(code: int | None) -> dict[str, Any]:
     """What to say of a worker process that ended without a word."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        hint = (
-            "the kernel kills a process that takes too much memory: a smaller batch_size or image_size"
-            if name == "SIGKILL"
-            else None
-        )
-        return {"message": f"its process was ended by {name}", "hint": hint}
+        return {"message": f"its process was ended by {name}", "hint": HINTS.get(name)}
     return {"message": f"its process ended with exit code {code}", "hint": None}
 
 

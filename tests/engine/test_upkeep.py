@@ -76,7 +76,6 @@ def test_gc_never_takes_what_a_running_kpipe_uses(toy: Toy) -> None:
     (toy.root / ".kpipe" / "runs.jsonl").unlink()  # nothing is needed any more, as far as the history knows
     result = toy.kpipe("gc", "--delete")
     assert result.code == 0, result.err
-    assert "a running kpipe uses them" in result.err
     (toy.root / "go").touch()
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
