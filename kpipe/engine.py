@@ -87,7 +87,8 @@ class Run:
                 self._doubtful.add(instance.id)
                 self.listener.waiting(instance)
             return False
-        if self.store.record(miss.key.digest) and instance.id not in self.planner.force and not miss.damaged:
+        mended = not (miss.damaged and self.store.fault(miss.damaged, contents=True))
+        if self.store.record(miss.key.digest) and instance.id not in self.planner.force and mended:
             claim.close()  # another process finished it between our look and our claim
             self._doubtful.add(instance.id)
             return True

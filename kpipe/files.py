@@ -124,9 +124,12 @@ def sharing(path: Path) -> Iterator[None]:
 
 def lock(path: Path, kind: int) -> IO[str]:
     """Lock a file, created where it is missing; BlockingIOError where it is taken and `kind` does not wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        file = path.open("a")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("a")
+        except FileNotFoundError:
+            continue  # its folder was removed in this very moment
         try:
             fcntl.flock(file, kind)
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):

@@ -30,7 +30,7 @@ def read_needs(value: Any, at: tuple[str | int, ...], problems: list[Problem]) -
     items = value if isinstance(value, list) else []
     for i, item in enumerate(items):
         if not isinstance(item, str) or not item:
-            problems.append(Problem(f"needs lists names of stages, not {shown(item)}", (*at, i)))
+            problems.append(Problem(f"needs must list names of stages, not {shown(item)}", (*at, i)))
     return tuple(item if isinstance(item, str) else "" for item in items)
 
 

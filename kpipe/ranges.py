@@ -19,7 +19,7 @@ def literal(node: ast.expr, *kinds: type) -> Any:
         value = ast.literal_eval(node)
         if isinstance(value, kinds):
             return value
-    raise ValueError(f"{ast.unparse(node)} in its annotation is no literal {' or '.join(k.__name__ for k in kinds)}")
+    raise ValueError(f"{ast.unparse(node)} in its annotation must be a literal ({', '.join(k.__name__ for k in kinds)})")
 
 
 def comparison(node: ast.expr) -> str:

@@ -24,9 +24,10 @@ class Session:
     def _begin(self) -> tuple[Path, IO[str]]:
         if self._folder is None or self._lock is None:
             sweep(self._root)
-            self._folder = self._root / secrets.token_hex(8)
-            self._lock = try_lock(self._folder.with_suffix(".lock"))
-            assert self._lock  # nobody else has this name
+            while self._lock is None:  # a sweeper may have it before us, and then removes it
+                self._folder = self._root / secrets.token_hex(8)
+                self._lock = try_lock(self._folder.with_suffix(".lock"))
+            assert self._folder
             self._folder.mkdir()
         return self._folder, self._lock
 

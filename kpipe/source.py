@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
@@ -144,7 +145,8 @@ def constants(tree: ast.Module) -> dict[str, Any]:
         if isinstance(target, ast.Name) and target.id.isupper() and getattr(node, "value", None) is not None:
             try:
                 value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-            except ValueError:
+                json.dumps(value)
+            except (ValueError, TypeError):
                 continue
             if isinstance(value, (str, int, float, bool, list, dict)):
                 found[target.id] = value

@@ -76,8 +76,10 @@ class Store:
         return sealed.fault(self.object(digest), contents or not self.believe)
 
     def quarantine(self, digest: str) -> None:
-        """Set a damaged object aside, so that nothing reads it again."""
-        sealed.set_aside(self.object(digest), self.root / "quarantine")
+        """Set an object aside, so that nothing reads it again, if it is damaged still: another process may have mended it."""
+        with locked(self.root / "objects.lock"):
+            if sealed.fault(self.object(digest), contents=True):
+                sealed.set_aside(self.object(digest), self.root / "quarantine")
 
     def add_object(self, draft: Path) -> str:
         """Move a finished folder in; its digest. An object with the same content that is whole is kept instead."""
@@ -87,7 +89,7 @@ class Store:
             if self.fault(digest) is None:
                 self.discard(draft)
             else:
-                self.quarantine(digest)
+                sealed.set_aside(self.object(digest), self.root / "quarantine")
                 sealed.publish(draft, self.object(digest), held, self.session.drafts())
         return digest
 

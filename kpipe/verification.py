@@ -27,8 +27,8 @@ class Damage:
 
 def verify(store: Store) -> tuple[int, list[Damage]]:
     """How many things were checked, and the damaged ones, which are set aside."""
-    checks = [*records(store), *objects(store), *memos(store), *closures(store)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter lock
+    with store.using(), ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter lock
+        checks = [*records(store), *objects(store), *memos(store), *closures(store)]
         found = [damage for damage in pool.map(lambda check: check(), checks) if damage]
     return len(checks), found
 
@@ -64,7 +64,7 @@ def objects(store: Store) -> Iterator[Check]:
         with locked(store.root / "objects.lock"):  # not while another process is moving it in
             fault = object_fault(place)
             if fault:
-                store.quarantine(digest)
+                sealed.set_aside(place, store.root / "quarantine")
         return Damage(f"artifact of {' and '.join(names.get(digest, ['no record']))}", place, fault) if fault else None
 
     digests = {path.stem for path in (store.root / "objects").glob("*.json")} | names.keys()

@@ -523,14 +523,14 @@ def test_what_is_not_plain_is_seen_or_refused(project: Project, given: Change, c
         assert "Traceback" not in first.err
 
 
-def test_package_of_the_same_name_elsewhere_is_not_taken_for_the_projects(toy: Toy) -> None:
+def test_package_of_the_same_name_elsewhere_is_not_taken_for_the_projects(tmp_path: Path) -> None:
     """Without an __init__.py in stages/, Python prefers a package of that name which has one, wherever it lies."""
+    toy = Project(tmp_path / "project", {}, {})
     toy.write("lib/stages/__init__.py", "")
     toy.write("lib/stages/load.py", 'def run(stage, *, source): (stage.out / "words.txt").write_text("a b c d")\n')
-    toy.environment["PYTHONPATH"] = str(toy.root / "lib")
-    assert toy.kpipe("run", "--until", "load").code == 0
-    (words,) = (toy.root / ".kpipe" / "objects").glob("*/words.txt")
-    assert words.read_text() == "one two"
+    importable("lib")(toy)
+    assert toy.run()["load"] == "done"
+    assert toy.report.splitlines()[1] == "a: 10.0 after 8"
 
 
 def test_folder_without_an_init_is_code_like_any_other(toy: Toy) -> None:
