@@ -93,6 +93,12 @@ def disk_hint(error: OSError) -> str:
     return f"{FULL}; earlier results are intact" if full else "earlier results are intact"
 
 
+def hint_for(error: BaseException) -> str | None:
+    """What a person can do about an error that is not the stage's own."""
+    disk = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+    return disk_hint(error) if isinstance(error, OSError) and error.errno in disk else None
+
+
 def nearest(name: object, allowed: Iterable[object]) -> str | None:
     """The allowed name most like `name`, or None where none is near."""
     found = get_close_matches(str(name), [str(a) for a in allowed], n=1, cutoff=0.6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import errno
 import json
 import os
 import queue
@@ -18,7 +17,7 @@ from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-from kpipe.errors import disk_hint
+from kpipe.errors import hint_for
 from kpipe.source import definitions
 from kpipe.stage import Branch, Stage, StageError
 
@@ -132,12 +131,6 @@ def forget_keras() -> None:
         keras.utils.clear_session(free_memory=True)
         keras.config.set_dtype_policy("float32")
         keras.utils.set_random_seed(0)
-
-
-def hint_for(error: BaseException) -> str | None:
-    """What a person can do about an error that is not the stage's own."""
-    disk = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
-    return disk_hint(error) if isinstance(error, OSError) and error.errno in disk else None
 
 
 def stage_traceback(error: BaseException, root: str) -> str:

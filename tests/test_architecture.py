@@ -14,10 +14,10 @@ STAGES = sorted((ROOT / "stages").rglob("*.py"))
 HEAVY = {"keras", "tensorflow", "jax", "numpy", "pandas", "matplotlib", "seaborn", "scipy", "sklearn", "PIL", "torch", "jinja2"}
 LAYERS = [  # each may import only from the layers before it, or from its own without a circle
     {"errors", "files", "__init__"},
-    {"statcache", "digest", "folders", "identity", "host"},
-    {"source", "signature", "needs", "tomlfile", "syntax", "units", "matrix", "key", "explain", "task", "positions"},
+    {"statcache", "digest", "folders", "identity", "host", "ranges"},
+    {"source", "signature", "needs", "tomlfile", "syntax", "units", "axes", "matrix", "key", "explain", "task", "positions"},
     {"sealed", "session"},
-    {"references", "closure", "spec", "memo", "store"},
+    {"references", "closure", "backends", "spec", "memo", "store"},
     {"parameters", "stage", "worker", "executors", "executors.local", "executors.inline"},
     {"dag", "expand", "plan", "frontier", "slots"},
     {"outcome", "console"},

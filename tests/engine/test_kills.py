@@ -117,11 +117,12 @@ sys.exit(invoke(sys.argv[1:]))
 PHASES = {  # an instant in each, of which the sweep must have some
     "seal": r"before chmod .*staging/",
     "fsync": r"before fsync .*staging/",
+    "before the rename of the object": r"before rename .*objects/\*$",
     "rename of the object": r"after rename .*objects/\*$",
     "manifest": r"before rename .*objects/\*\.json",
     "half a JSON file": r"half dump .*staging/",
     "code closure": r"before rename .*code/",
-    "record": r"before rename .*records/",
+    "record": r"after rename .*records/",
     "head": r"before rename .*heads/",
     "history line": r"half write .*runs\.jsonl",
     "export copy": r"before rename reports/toy",
@@ -291,6 +292,7 @@ class Case:
     victim: Victim
     instants: list[str]
     expected: Undisturbed
+    whole: bool = True  # nothing in the store is damaged
 
     def reached(self, phase: str) -> int:
         """An instant in a phase: of several the one in the middle."""
@@ -303,6 +305,9 @@ class Case:
         victim = self.victim.copy(folder / str(instant))
         assert victim.killed_at(instant, "run").code == -signal.SIGKILL
         victim.wait_until_nothing_lives()
+        if self.whole:
+            verified = victim.kpipe("verify")
+            assert verified.code == 0, verified.out  # nothing counts that is not whole, also before the next run
         assert_next_run_mends(victim, self.expected)
         victim.remove()
 
@@ -311,7 +316,7 @@ def made(history: Callable[[Victim], None], folder: Path) -> Case:
     victim = Victim(folder / "project")
     history(victim)
     expected = undisturbed(victim, folder)
-    return Case(victim, victim.copy(folder / "counted").instants("run"), expected)
+    return Case(victim, victim.copy(folder / "counted").instants("run"), expected, history is not damaged)
 
 
 @pytest.fixture(scope="module")
