@@ -107,7 +107,9 @@ class Project:
 
     def _is_ours(self, module: str) -> bool:
         top = module.split(".")[0]
-        return top != ENGINE and (self.path(top) is not None or (top not in sys.stdlib_module_names and self._is_folder(top)))
+        return top != ENGINE and (
+            self.path(top) is not None or (top not in sys.stdlib_module_names and self.path(module) is not None)
+        )
 
     def _is_folder(self, top: str) -> bool:
         """Whether a folder of modules of this name lies beside the pipeline file."""
@@ -118,10 +120,12 @@ class Project:
     def _imported(self, found: Facts) -> Iterator[str]:
         """Dotted names a file imports; `from package import module` names the module."""
         for name, names, _line in found["imports"]:
-            yield name
             if "*" in names:
                 names = self.modules(name)  # its __all__ may name any of them
-            yield from (f"{name}.{n}" for n in names if self.path(f"{name}.{n}"))
+            ours = [f"{name}.{n}" for n in names if self.path(f"{name}.{n}")]
+            yield from ours
+            if not ours or self.path(name):  # a folder without __init__.py has no code of its own
+                yield name
 
     def _resources(self, path: Path, found: Facts) -> Iterator[tuple[str, str]]:
         for name in found["resources"]:

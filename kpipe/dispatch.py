@@ -25,6 +25,7 @@ def make_task(planner: Planner, running: Running, outcomes: Mapping[str, Outcome
     return Task(
         id=instance.id,
         module=instance.stage.run,
+        folders=tuple(sorted({file.partition("/")[0] for file in instance.closure.code})),
         root=str(planner.dag.spec.root.resolve()),
         out=str(store.session.draft()),
         scratch=str(store.scratch(running.key.digest)),

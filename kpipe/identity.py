@@ -106,15 +106,18 @@ def keras_settings() -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def keras_config() -> dict[str, Any]:
+    """What Keras begins with: its defaults and what keras.json says instead."""
+    defaults = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+    return {name: keras_settings().get(name, default) for name, default in defaults.items()}
+
+
 def keras_identity(backend: str) -> dict[str, Any]:
     """Everything about Keras that can change a number."""
-    settings = keras_settings()
     return {
         "backend": backend,
         "packages": {name: version(name) or "absent" for name in ("keras", *BACKENDS[backend])},
-        "floatx": settings.get("floatx", "float32"),
-        "epsilon": settings.get("epsilon", 1e-7),
-        "image_data_format": settings.get("image_data_format", "channels_last"),
+        **keras_config(),
         "device": device_kind(backend),
         **{name: os.environ[name] for name in (*VARIABLES["keras"], *VARIABLES[backend]) if os.environ.get(name)},
     }

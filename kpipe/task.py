@@ -16,6 +16,7 @@ class Task:
 
     id: str  # instance id
     module: str
+    folders: tuple[str, ...]  # names at the top of the code closure, that nothing installed may shadow
     root: str  # the project's folder, first on sys.path
     out: str
     scratch: str

@@ -29,6 +29,7 @@ def use(spec: Spec, store: Store, module: str, params: dict[str, Any], told: Cal
     task = Task(
         id=module,
         module=module,
+        folders=(module.partition(".")[0],),
         root=str(spec.root.resolve()),
         out=str(out),
         scratch=str(store.session.draft()),

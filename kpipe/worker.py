@@ -11,13 +11,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import import_module
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 from kpipe.errors import hint_for
+from kpipe.identity import keras_config
 from kpipe.source import definitions
 from kpipe.stage import Branch, Stage, StageError
 
@@ -40,13 +41,20 @@ class ProjectLoader(SourceFileLoader):
 class ProjectFolders:
     """Finds the project's folders of modules first: without an __init__.py they would lose to any package of that name."""
 
+    names: Collection[str] = ()  # one a task
+
     def __init__(self, root: str) -> None:
         self.root = Path(root)
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """A folder with Python files and no __init__.py, right below the project's."""
         folder = self.root / name
-        if path is not None or (folder / "__init__.py").exists() or next(folder.glob("*.py"), None) is None:
+        if (
+            path is not None
+            or name not in self.names
+            or (folder / "__init__.py").exists()
+            or next(folder.glob("*.py"), None) is None
+        ):
             return None
         spec = ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = [str(folder)]
@@ -78,6 +86,7 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
     try:
         forget_project(task["root"])
         import_from(task["root"])
+        ProjectFolders.names = task["folders"]
         stage = Stage(**stage_arguments(task), emit=emit)
         forget_keras()
         module = import_module(task["module"])
@@ -129,7 +138,11 @@ def forget_keras() -> None:
         numpy.random.seed(0)
     if keras is not None:
         keras.utils.clear_session(free_memory=True)
-        keras.config.set_dtype_policy("float32")
+        settings = keras_config()
+        keras.config.set_floatx(settings["floatx"])
+        keras.config.set_epsilon(settings["epsilon"])
+        keras.config.set_image_data_format(settings["image_data_format"])
+        keras.config.set_dtype_policy(settings["floatx"])
         keras.utils.set_random_seed(0)
 
 
