@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kpipe.digest import digest_file, digest_value
-from kpipe.errors import ConfigError, Problem
+from kpipe.errors import ConfigError, Problem, nearest
 from kpipe.source import Facts, facts
 from kpipe.statcache import StatCache
 
@@ -53,6 +54,8 @@ class Project:
             found = facts(path, self.cache)
         except SyntaxError as e:
             raise ConfigError([Problem(f"{e.msg}", file=path, line=e.lineno or 1, column=e.offset or 1)]) from None
+        except ValueError as e:  # Python 3.11 of null bytes
+            raise ConfigError([Problem(f"{e}", file=path, line=1, column=1)]) from None
         if found["refused"]:
             raise ConfigError(
                 [
@@ -128,11 +131,15 @@ class Project:
                 yield name
 
     def _resources(self, path: Path, found: Facts) -> Iterator[tuple[str, str]]:
-        for name in found["resources"]:
+        for name, line, column, length in found["resources"]:
             resource = path.parent / name
-            if not resource.is_file():
-                raise ConfigError([Problem(f"resource {name!r} does not exist beside {path.name}", file=path, line=1, column=1)])
-            yield resource.relative_to(self.root).as_posix(), digest_file(resource, self.cache)
+            inside = os.path.normpath(path.parent.relative_to(self.root) / name)
+            if not resource.is_file() or inside.startswith(os.pardir) or os.path.isabs(inside):
+                near = nearest(name, (p.name for p in path.parent.iterdir() if p.is_file()))
+                hint = f'did you mean "{near}"?' if near else f"a file of the project, relative to {path.name}"
+                says = f'resource "{name}" does not exist beside {path.name}'
+                raise ConfigError([Problem(says, hint=hint, file=path, line=line, column=column, length=length)])
+            yield Path(inside).as_posix(), digest_file(resource, self.cache)
 
 
 def parents(module: str) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import category, east_asian_width
 
 from kpipe.errors import ConfigError, KpipeError, Problem, StageFailed
 from kpipe.tomlfile import override_keys
@@ -80,7 +81,7 @@ def error(e: KpipeError) -> None:
 def config_error_lines(e: ConfigError) -> Iterator[str]:
     """All mistakes in the order of the file, and their number."""
     placed = [(place(problem, e), problem) for problem in e.problems]
-    for at, problem in sorted(placed, key=lambda row: (str(row[0].file or ""), row[0].line)):
+    for at, problem in sorted(placed, key=lambda row: (str(row[0].file or ""), row[0].line, row[0].column)):
         yield f"{paint('error:', 'red')} {problem.message}"
         yield from at.lines()
         if problem.hint:
@@ -106,26 +107,35 @@ class Place:
             yield f"  {paint('-->', 'blue')} --set {self.override}"
         elif self.file and self.line:
             bar, number = paint("|", "blue"), str(self.line)
-            tabs = "".join("\t" if c == "\t" else " " for c in self.source[: self.column - 1])
+            before, marked = self.source[: self.column - 1], self.source[self.column - 1 :][: self.length]
+            space = "".join("\t" if c == "\t" else " " * width(c) for c in before)
+            caret = "^" * max(1, sum(map(width, marked)))
             yield f"  {paint('-->', 'blue')} {relative(self.file)}:{self.line}:{self.column}"
             yield f" {number} {bar} {self.source}".rstrip()
-            yield f" {' ' * len(number)} {bar} {tabs}{paint('^' * max(1, self.length), 'red')}"
+            yield f" {' ' * len(number)} {bar} {space}{paint(caret, 'red')}"
+
+
+def width(character: str) -> int:
+    """Columns that a character takes in a terminal."""
+    if category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if east_asian_width(character) in "WF" else 1
 
 
 def place(problem: Problem, e: ConfigError) -> Place:
     """Find where a mistake stands."""
     file = problem.file or e.file
-    override = next((o for o in e.overrides if problem.path[: len(keys := override_keys(o))] == keys), None)
+    override = next((o for o in reversed(e.overrides) if problem.path[: len(keys := override_keys(o))] == keys), None)
     if override or not (file and file.is_file()):
         return Place(override=override)
-    text = file.read_text(encoding="utf-8", errors="replace")
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
     line, column, length = problem.line, problem.column, problem.length
     if not line and problem.path:
         from kpipe.positions import find
 
         found = find(text, problem.path, problem.on)
         line, column, length = (found.line, found.column, found.length) if found else (0, 0, 1)
-    source = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
+    source = dict(enumerate(text.split("\n"), 1)).get(line, "")  # TOML and Python count only these as line ends
     return Place(file, source, line, column, length)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from kpipe.closure import Closure, Project
 from kpipe.dag import Dag, Instance
-from kpipe.errors import ConfigError, Problem, listing, nearest
+from kpipe.errors import ConfigError, Problem, listing, nearest, several
 from kpipe.matrix import Combination
 from kpipe.needs import topological
 from kpipe.parameters import Parameters, Resolver, check_names, signature
 from kpipe.references import references
 from kpipe.spec import Spec, StageSpec
+from kpipe.tomlfile import shown
 
 
 def build_dag(spec: Spec, project: Project) -> Dag:
@@ -26,6 +27,8 @@ def build_dag(spec: Spec, project: Project) -> Dag:
     used = {axis for axes in builder.axes.values() for axis in axes}
     unused = [axis for axis in spec.matrix.axes if axis not in used]
     notices = [*spec.notices, *(f"axis {axis} of the matrix is used by no stage" for axis in unused)]
+    spare = [name for name in spec.matrix.extras if name not in builder.mentioned]
+    notices += [f"{name}, which include adds, is used by no stage" for name in spare]
     return Dag(spec, builder.instances, tuple(notices))
 
 
@@ -37,6 +40,7 @@ class Builder:
         self.project = project
         self.problems = problems
         self.instances: dict[str, Instance] = {}
+        self.mentioned: set[str] = set()
         self.axes: dict[str, list[str]] = {}  # stage -> its axes, in the matrix's order; what a gathered stage gathers
         self._ids: dict[tuple[str, tuple[Any, ...]], str] = {}
 
@@ -65,13 +69,14 @@ class Builder:
     def _axes(self, stage: StageSpec) -> list[str]:
         """Axes that a stage mentions or inherits."""
         found = {axis for need in stage.needs for axis in self.axes.get(need, ()) if not self.spec.stages[need].gather}
-        for reference in references(stage.params):
+        for name, reference in ((name, reference) for name, value in stage.params.items() for reference in references(value)):
             axis = reference.partition(".")[0]
-            at = ("stages", stage.name, "params", *_where(stage.params, reference))
+            at = ("stages", stage.name, "params", name)
+            self.mentioned.add(axis)
             if axis not in self.spec.matrix.axes and axis not in self.spec.matrix.extras:
                 near = nearest(axis, self.spec.matrix.axes)
                 hint = f"did you mean ${{{near}}}?" if near else f"axes: {listing(self.spec.matrix.axes)}"
-                self.problems.append(Problem(f"${{{reference}}}: there is no axis {axis}", at, hint=hint))
+                self.problems.append(Problem(f"${{{reference}}}: there is no axis {axis or shown(axis)}", at, hint=hint))
             elif stage.gather:
                 self.problems.append(Problem(f"${{{reference}}}: a gathered stage sees all values of {axis}", at))
             else:
@@ -79,10 +84,13 @@ class Builder:
         return [axis for axis in self.spec.matrix.axes if axis in found]
 
     def _no_module(self, stage: StageSpec) -> Problem:
-        package = stage.run.rpartition(".")[0]
-        names = [f"{package}.{n}" if package else n for n in self.project.modules(package)] if package else []
-        near = nearest(stage.run, names)
+        package, _, last = stage.run.rpartition(".")
+        inside = self.project.modules(stage.run)
+        folders = [package] if package and self.project.modules(package) else [p.name for p in self.project.root.iterdir()]
+        names = [f"{folder}.{name}" for folder in sorted(folders) for name in self.project.modules(folder)]
+        near = nearest(stage.run, names) or next((name for name in names if name.endswith(f".{last}")), None)
         hint = f'did you mean "{near}"?' if near else f"a dotted path below {self.project.root}"
+        hint = f"{stage.run} is a folder of modules: {several(inside)}" if inside else hint
         return Problem(f'run = "{stage.run}": there is no such module', ("stages", stage.name, "run"), hint=hint)
 
     def _projections(self, axes: Sequence[str]) -> list[Combination]:
@@ -132,8 +140,3 @@ class Builder:
             if id_:  # absent only where the need itself has a mistake that is already reported
                 found[need] = id_
         return found
-
-
-def _where(params: Mapping[str, Any], reference: str) -> tuple[str, ...]:
-    """The parameter in which a reference stands."""
-    return next(((name,) for name, value in params.items() if reference in references(value)), ())

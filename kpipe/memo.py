@@ -61,10 +61,11 @@ def open_memo(store: Path, name: str, content: dict[str, Any], module: str, root
     }
     folder = store / "memo" / name / digest_value(key)
     with locked(folder / "lock"):
-        if read_json(folder / "key") != key:
-            write_json(folder / "key", key)
-        os.utime(folder)  # the time of last use, for gc
         discard_drafts(folder)
+        if read_json(folder / "key") != key:
+            (folder / "drafts").mkdir()
+            write_json(folder / "key", key, folder / "drafts")
+        os.utime(folder)  # the time of last use, for gc
         yield Memo(folder)
 
 

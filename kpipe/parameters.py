@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,14 @@ from kpipe.errors import ConfigError, Problem, listing, nearest
 from kpipe.folders import digest_path
 from kpipe.identity import keras_home
 from kpipe.matrix import Combination, Matrix
-from kpipe.references import references, substitute
+from kpipe.paths import missing_path
+from kpipe.references import is_open, references, substitute
 from kpipe.signature import REQUIRED, Parameter, Type, check, fits, parse, path_leaf
 from kpipe.spec import StageSpec
 from kpipe.statcache import StatCache
+from kpipe.tomlfile import shown
+
+ANNOTATIONS = 'str, int, float, bool, Literal[...], list[...], Annotated[float, "0 <= x < 1"], File, Folder, Module[...], unions'
 
 
 @dataclass(frozen=True)
@@ -43,29 +47,39 @@ def signature(project: Project, module: str) -> dict[str, Parameter]:
     path = project.path(module)
     found = project.facts(module)
     if found["run_error"]:
-        raise ConfigError([Problem(f"{module}: {found['run_error']}", file=path, line=1, column=1)])
+        line, column, length, message = found["run_error"]
+        raise ConfigError([Problem(f"{module}: {message}", file=path, line=line, column=column, length=length)])
     parameters = {}
+    problems: list[Problem] = []
     for row in found["run"] or []:
+        at = dict(zip(("line", "column", "length"), row["at"], strict=True))
+        default = row.get("default", REQUIRED)
         try:
             type_ = parse(row["annotation"], project.modules)
         except (ValueError, SyntaxError) as e:
-            hint = "str, int, float, bool, Literal[...], list[...], unions, File, Folder, Module[...]"
-            raise ConfigError(
-                [Problem(f"{module}: parameter {row['name']}: {e}", hint=hint, file=path, line=1, column=1)]
-            ) from None
-        parameters[row["name"]] = Parameter(row["name"], type_, row.get("default", REQUIRED))
+            problems.append(Problem(f"{module}: parameter {row['name']}: {e}", hint=ANNOTATIONS, file=path, **at))
+            continue
+        mismatch = check(default, type_) if default is not REQUIRED else None
+        if mismatch:
+            says = f"{module}: the default of parameter {row['name']} is not what its annotation allows"
+            problems.append(Problem(says, hint=f"allowed: {mismatch.allowed}", file=path, **at))
+        parameters[row["name"]] = Parameter(row["name"], type_, default)
+    if problems:
+        raise ConfigError(problems)
     return parameters
 
 
 def check_names(stage: StageSpec, known: Mapping[str, Parameter]) -> Iterator[Problem]:
     """Parameters that run() does not have, and those it needs and did not get."""
     at = ("stages", stage.name, "params")
+    meant = set()
     for name in stage.params:
         if name not in known:
             near = nearest(name, known)
+            meant.add(near)
             hint = f"did you mean {near}?" if near else f"parameters of {stage.run}: {listing(known)}"
             yield Problem(f"stage {stage.name} has no parameter {name}", (*at, name), on="key", hint=hint)
-    missing = [p.name for p in known.values() if p.default is REQUIRED and p.name not in stage.params]
+    missing = [p.name for p in known.values() if p.default is REQUIRED and p.name not in {*stage.params, *meant}]
     if missing:
         where = at if stage.params else at[:2]
         yield Problem(f"stage {stage.name} needs the parameter {listing(missing)}", where, on="key", hint=f"{missing[0]} = ...")
@@ -89,9 +103,11 @@ class Resolver:
         for name, value in values.items():
             type_ = self.known[name].type
             if path_leaf(value, type_):
-                paths[name] = self.project.root / Path(value).expanduser()
+                paths[name] = self.project.root / os.path.expanduser(value)
                 self.problems.extend(missing_path(paths[name], type_, name, value, self._at(name)))
-            modules.update((value, f"{leaf.text}.{value}") for leaf in type_.leaves() if leaf.kind == "module")
+            modules.update(
+                (value, f"{leaf.text}.{value}") for leaf in type_.leaves() if leaf.kind == "module" and fits(value, leaf)
+            )
         wanted = [name for name, value in values.items() if is_pretrained(value, self.known[name].type)]
         return Parameters(values, paths, modules, {name: published(self.project, modules, values[name]) for name in wanted})
 
@@ -106,6 +122,8 @@ class Resolver:
                 yield parameter.default
             return
         raw = self.stage.params[name]
+        if is_open(raw):
+            return  # reported where the file was read
         try:
             value = substitute(raw, combination)
         except KeyError:
@@ -115,10 +133,9 @@ class Resolver:
         if mismatch is None:
             yield value
             return
-        via = f" (from {raw})" if value != raw else ""
-        shown = json.dumps(value, ensure_ascii=False, default=str)
+        via = f" (from {raw})" if isinstance(raw, str) and value != raw else ""
         hint = mismatch.hint or f"allowed: {mismatch.allowed}"
-        self.problems.append(Problem(f"{name} = {shown}{via} is not allowed", self._at(name), hint=hint))
+        self.problems.append(Problem(f"{name} = {shown(value)}{via} is not allowed", self._at(name), hint=hint))
 
 
 def is_pretrained(value: Any, type_: Type) -> bool:
@@ -130,27 +147,16 @@ def undefined(raw: Any, combination: Combination, matrix: Matrix, at: tuple[str 
     """Problems of references that a combination does not define (an axis that does not exist is the DAG's to report)."""
     for reference in references(raw):
         axis, _, key = reference.partition(".")
-        if axis in combination and key:
-            value = combination[axis]
-            fields = [name for name, _ in value.fields]
-            if key not in fields:
-                yield Problem(f"{axis} = {json.dumps(value.name)} has no field {key}", at, hint=f"its fields: {listing(fields)}")
+        if axis in combination and key not in ("", *dict(combination[axis].fields)):
+            values = {str(c[axis].name): c[axis] for c in matrix.combinations if axis in c}.values()
+            lacking = [shown(v.name) for v in values if key not in dict(v.fields)]
+            fields = list(dict.fromkeys(name for v in values for name, _ in v.fields))
+            near = nearest(key, fields)
+            add = f"{axis} = [{{ name = {lacking[0]}, {key} = ... }}]"
+            hint = f"did you mean ${{{axis}.{near}}}?" if near and near != key else add
+            yield Problem(f"${{{reference}}}: axis {axis} has no field {key} in {listing(lacking)}", at, hint=hint)
         elif axis not in combination and axis in matrix.extras:
             yield Problem(f"${{{reference}}} is not defined for {listing(v.name for v in combination.values())}", at)
-
-
-def missing_path(path: Path, type_: Type, name: str, value: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
-    """The problem of a file or folder that is not there, with whatever else would be allowed."""
-    kinds = {leaf.kind for leaf in type_.leaves()} & {"file", "folder"}
-    if path.is_dir() if kinds == {"folder"} else path.is_file() if kinds == {"file"} else path.exists():
-        return
-    names = [str(c) for leaf in type_.leaves() for c in leaf.choices]
-    names += ["imagenet"] if any(leaf.kind == "pretrained" for leaf in type_.leaves()) else []
-    near = nearest(value, names)
-    hint = f'did you mean "{near}"?' if near else f"paths are relative to the pipeline file; also allowed: {listing(names)}"
-    what = " or ".join(sorted(kinds))
-    state = f"is not a {what}" if path.exists() else "does not exist"
-    yield Problem(f'{name} = "{value}": {what} {path} {state}', at, hint=hint)
 
 
 def published(project: Project, modules: Mapping[str, str], name: str) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -70,4 +71,8 @@ def sweep(staging: Path) -> None:
 def held(root: Path) -> set[str]:
     """What living processes use in a store."""
     sweep(root / "staging")
-    return {digest for path in (root / "staging").glob("*.lock") for digest in path.read_text().split()}
+    found: set[str] = set()
+    for path in (root / "staging").glob("*.lock"):
+        with suppress(FileNotFoundError):  # it ended in this very moment
+            found.update(path.read_text().split())
+    return found

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import copy
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
+from kpipe.contract import is_json, run_signature, span
 from kpipe.digest import digest_value
 from kpipe.statcache import StatCache, stamp
 
-FACTS = 2  # raised when Facts or the way of digesting a definition changes
+FACTS = 3  # raised when Facts or the way of digesting a definition changes
 IMPORTS, ORDER, REST = "imports", "order of definitions", "module-level code"  # with the names, all that a module is
 COMPUTED = ("importlib.import_module", "import_module", "__import__", "exec", "eval")
 
@@ -22,10 +23,10 @@ class Facts(TypedDict):
 
     definitions: dict[str, str]  # top-level name, or IMPORTS, ORDER or REST -> digest of its meaning
     imports: list[list[Any]]  # [dotted name, [names after "import"], line]
-    resources: list[str]
+    resources: list[list[Any]]  # [name, line, column, length]
     refused: list[list[Any]]  # [line, column, length, message, hint]
     run: list[dict[str, Any]] | None  # parameters of run(stage, *, ...); None where there is no run
-    run_error: str | None
+    run_error: list[Any] | None  # [line, column, length, message]
     constants: dict[str, Any]  # module-level NAME = literal
 
 
@@ -34,10 +35,23 @@ def facts(path: Path, cache: StatCache) -> Facts:
     state = stamp(path.stat())
     known: Facts | None = cache.get(str(path), state)
     if known is None:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
+        text = path.read_bytes()
+        tree = ast.parse(text, filename=str(path))
+        if not text.isascii():
+            count_characters(tree, re.split("\r\n|\r|\n", text.decode(errors="replace")))
         known = read_tree(tree)
         cache.put(str(path), state, known)
     return known
+
+
+def count_characters(tree: ast.Module, lines: list[str]) -> None:
+    """Make the columns of a tree, which Python counts in bytes, those that a person counts."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.expr, ast.stmt, ast.arg)) and (node.end_lineno or 0) <= len(lines):
+            node.col_offset = len(lines[node.lineno - 1].encode()[: node.col_offset].decode(errors="replace"))
+            if node.end_lineno and node.end_col_offset is not None:
+                line = lines[node.end_lineno - 1]
+                node.end_col_offset = len(line.encode()[: node.end_col_offset].decode(errors="replace"))
 
 
 def read_tree(tree: ast.Module) -> Facts:
@@ -46,7 +60,7 @@ def read_tree(tree: ast.Module) -> Facts:
     return Facts(
         definitions=definitions(tree),
         imports=[list(row) for row in imports(tree)],
-        resources=[call.args[0].value for call in resource_calls(tree) if is_text(call)],  # type: ignore[attr-defined]
+        resources=[[call.args[0].value, *span(call)] for call in resource_calls(tree) if is_text(call)],  # type: ignore[attr-defined]
         refused=list(refused(tree)),
         run=parameters,
         run_error=error,
@@ -131,12 +145,6 @@ def refused(tree: ast.Module) -> Iterator[list[Any]]:
             yield [*span(call), "the name of a resource must be a literal string", 'stage.resource("report.html")']
 
 
-def span(node: ast.stmt | ast.expr) -> tuple[int, int, int]:
-    """Line and column (1-based) of a node, and the length of its first line."""
-    length = (node.end_col_offset or 0) - node.col_offset if node.end_lineno == node.lineno else 1
-    return node.lineno, node.col_offset + 1, length
-
-
 def constants(tree: ast.Module) -> dict[str, Any]:
     """Module-level literals in capitals that JSON can hold."""
     found: dict[str, Any] = {}
@@ -145,31 +153,8 @@ def constants(tree: ast.Module) -> dict[str, Any]:
         if isinstance(target, ast.Name) and target.id.isupper() and getattr(node, "value", None) is not None:
             try:
                 value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-                json.dumps(value)
             except (ValueError, TypeError):
                 continue
-            if isinstance(value, (str, int, float, bool, list, dict)):
+            if value is not None and is_json(value):
                 found[target.id] = value
     return found
-
-
-def run_signature(tree: ast.Module) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """Parameters of run(stage, *, name: annotation = literal, ...), or what is wrong with it."""
-    run = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run"), None)
-    if run is None:
-        return None, "it has no function run(stage, *, ...)"
-    args = run.args
-    if len(args.posonlyargs + args.args) != 1 or args.vararg or args.kwarg:
-        return None, "run must take `stage` and then only keyword arguments: run(stage, *, epochs: int = 10)"
-    found: list[dict[str, Any]] = []
-    for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
-        if arg.annotation is None:
-            return None, f"parameter {arg.arg} of run has no annotation"
-        parameter: dict[str, Any] = {"name": arg.arg, "annotation": ast.unparse(arg.annotation)}
-        if default is not None:
-            try:
-                parameter["default"] = ast.literal_eval(default)
-            except ValueError:
-                return None, f"the default of run's parameter {arg.arg} must be a literal"
-        found.append(parameter)
-    return found, None

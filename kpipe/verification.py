@@ -40,10 +40,8 @@ def records(store: Store) -> Iterator[Check]:
     """Records that are not whole."""
 
     def check(path: Path) -> Damage | None:
-        if store.record(path.stem) is not None or not path.exists():
-            return None
-        set_aside(store, path)
-        return Damage("record", path, "it is not what was written")
+        whole = store.record(path.stem) is not None
+        return None if whole or not set_aside(store, path) else Damage("record", path, "it is not what was written")
 
     yield from (partial(check, path) for path in (store.root / "records").glob("*.json"))
 
@@ -99,15 +97,17 @@ def closures(store: Store) -> Iterator[Check]:
     """The code behind keys, which only explains."""
 
     def check(path: Path) -> Damage | None:
-        if digest_value(read_json(path)) == path.stem:
-            return None
-        set_aside(store, path)
-        return Damage("code closure", path, "it is not what was written")
+        whole = digest_value(read_json(path)) == path.stem
+        return None if whole or not set_aside(store, path) else Damage("code closure", path, "it is not what was written")
 
     yield from (partial(check, path) for path in (store.root / "code").glob("*.json"))
 
 
-def set_aside(store: Store, path: Path) -> None:
-    """Move one file into quarantine."""
+def set_aside(store: Store, path: Path) -> bool:
+    """Move one file into quarantine; False where another process was faster."""
     (store.root / "quarantine").mkdir(exist_ok=True)
-    path.rename(store.root / "quarantine" / f"{path.stem}-{secrets.token_hex(4)}")
+    try:
+        path.rename(store.root / "quarantine" / f"{path.stem}-{secrets.token_hex(4)}")
+    except FileNotFoundError:
+        return False
+    return True

@@ -14,10 +14,10 @@ STAGES = sorted((ROOT / "stages").rglob("*.py"))
 HEAVY = {"keras", "tensorflow", "jax", "numpy", "pandas", "matplotlib", "seaborn", "scipy", "sklearn", "PIL", "torch", "jinja2"}
 LAYERS = [  # each may import only from the layers before it, or from its own without a circle
     {"errors", "files", "__init__"},
-    {"statcache", "digest", "folders", "identity", "host", "ranges"},
+    {"statcache", "digest", "folders", "identity", "host", "ranges", "contract"},
     {"source", "signature", "needs", "tomlfile", "syntax", "units", "axes", "matrix", "key", "explain", "task", "positions"},
     {"sealed", "session"},
-    {"references", "closure", "backends", "spec", "memo", "store"},
+    {"references", "closure", "paths", "backends", "spec", "memo", "store"},
     {"parameters", "stage", "worker", "executors", "executors.local", "executors.inline"},
     {"dag", "expand", "plan", "frontier", "slots"},
     {"outcome", "console"},
@@ -84,7 +84,10 @@ def test_engine_never_imports_the_science(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [ROOT / "kpipe" / f"{n}.py" for n in ("stage", "memo", "sealed", "closure", "source", "digest", "statcache", "files")],
+    [
+        ROOT / "kpipe" / f"{n}.py"
+        for n in ("stage", "memo", "sealed", "closure", "source", "contract", "digest", "statcache", "files")
+    ],
     ids=lambda p: p.stem,
 )
 def test_door_is_standard_library_only(path: Path) -> None:

@@ -74,7 +74,8 @@ class Worker:
                 continue
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # what it was not there to read
+                    pipe.close()
 
 
 class LocalExecutor:

@@ -187,9 +187,28 @@ def test_line_ends_of_windows_change_no_message(toy: Toy, kpipe: Kpipe) -> None:
     assert kpipe("plan") == Result(2, "", EXPECTED)
 
 
+def test_byte_order_mark_changes_no_message(toy: Toy, kpipe: Kpipe) -> None:
+    text = 'pipeline.nam = "toy"\n' + (toy.root / "pipeline.toml").read_text().replace('[pipeline]\nname = "toy"\n', "")
+    (toy.root / "pipeline.toml").write_text(text)
+    without = kpipe("plan")
+    (toy.root / "pipeline.toml").write_text(text, encoding="utf-8-sig")
+    assert kpipe("plan") == without
+    assert without.err.startswith("error: unknown key nam\n  --> pipeline.toml:1:10\n 1 | pipeline.nam")
+
+
 def test_file_with_a_byte_order_mark_is_read(toy: Toy, kpipe: Kpipe) -> None:
     (toy.root / "pipeline.toml").write_text((toy.root / "pipeline.toml").read_text(), encoding="utf-8-sig")
     assert kpipe("plan").code == 0
+
+
+def test_only_line_ends_of_toml_count_as_lines(toy: Toy, kpipe: Kpipe) -> None:
+    toy.edit("pipeline.toml", "epochs = 8", '# a\u2028b\u0085c\nepochs = "8"')
+    assert kpipe("plan") == Result(
+        2,
+        "",
+        'error: epochs = "8" is not allowed\n  --> pipeline.toml:19:10\n 19 | epochs = "8"\n    |          ^^^\n'
+        "  hint: allowed: a whole number\n",
+    )
 
 
 def test_file_that_is_not_utf_8_is_named_with_the_place(toy: Toy, kpipe: Kpipe) -> None:
@@ -225,6 +244,13 @@ def test_number_of_too_many_digits_is_named(toy: Toy, kpipe: Kpipe) -> None:
 def test_list_nested_too_deep_is_named(toy: Toy, kpipe: Kpipe) -> None:
     toy.edit("pipeline.toml", "epochs = 8", f"epochs = {'[' * 3000}{']' * 3000}")
     assert kpipe("plan") == Result(2, "", "error: pipeline.toml: its lists or tables are nested too deep\n")
+
+
+def test_path_longer_than_the_file_system_allows_is_a_mistake_of_the_file(toy: Toy, kpipe: Kpipe) -> None:
+    toy.edit("pipeline.toml", 'source = "data"', f'source = "{"d" * 300}"')
+    result = kpipe("plan")
+    assert result.code == 2
+    assert ": folder cannot be read: File name too long\n  --> pipeline.toml:11:10\n" in result.err
 
 
 def test_name_of_a_module_longer_than_the_file_system_allows_is_a_mistake_of_the_file(toy: Toy, kpipe: Kpipe) -> None:
@@ -263,6 +289,13 @@ def test_folder_called_like_a_pipeline_file_is_named(toy: Toy, kpipe: Kpipe) -> 
     (toy.root / "pipeline.toml").mkdir()
     hint = "  hint: kpipe run FILE; FILE is pipeline.toml where left out\n"
     assert kpipe("plan") == Result(2, "", f"error: pipeline.toml is a folder, not a pipeline file\n{hint}")
+
+
+def test_variable_of_include_that_no_stage_uses_is_a_notice(toy: Toy, kpipe: Kpipe) -> None:
+    toy.edit("pipeline.toml", "[matrix]", '[matrix]\ninclude = [{ modle = "a" }]')
+    result = kpipe("plan")
+    assert result.code == 0
+    assert result.err == "notice: modle, which include adds, is used by no stage\n"
 
 
 def test_spaces_in_a_reference_do_not_count(toy: Toy, kpipe: Kpipe) -> None:

@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 
 from kpipe.files import try_lock
+from kpipe.store import Store
+from kpipe.verification import verify
 from tests.engine.conftest import ALL, Result, Toy
 from tests.engine.test_running import wait_for
 from tests.engine.test_upkeep import flip
@@ -236,8 +238,12 @@ def assert_next_run_mends(victim: Victim, expected: Undisturbed) -> None:
     assert victim.records() == expected.records
     assert victim.reports() == expected.reports
     assert_nothing_left(victim.store)
-    verified = victim.kpipe("verify")
-    assert verified.code == 0, verified.out
+    assert damage(victim.store) == []
+
+
+def damage(store: Path) -> list[str]:
+    """What `kpipe verify` finds in a store."""
+    return [f"{found.what}: {found.fault}" for found in verify(Store(store))[1]]
 
 
 def assert_nothing_left(store: Path) -> None:
@@ -306,8 +312,7 @@ class Case:
         assert victim.killed_at(instant, "run").code == -signal.SIGKILL
         victim.wait_until_nothing_lives()
         if self.whole:
-            verified = victim.kpipe("verify")
-            assert verified.code == 0, verified.out  # nothing counts that is not whole, also before the next run
+            assert damage(victim.store) == []  # nothing counts that is not whole, also before the next run
         assert_next_run_mends(victim, self.expected)
         victim.remove()
 
@@ -330,7 +335,7 @@ def test_kpipe_killed_in_any_phase_needs_no_manual_step(case: Case, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("history", "each"), [(edited, 1), (fresh, 3), (damaged, 3)])
+@pytest.mark.parametrize(("history", "each"), [(edited, 1), (fresh, 4), (damaged, 4)])
 def test_kpipe_killed_at_every_instant_of_a_run_needs_no_manual_step(
     history: Callable[[Victim], None], each: int, tmp_path: Path
 ) -> None:
@@ -436,7 +441,7 @@ def kills_at_random(cases: tuple[Case, Case], folder: Path, seeds: Iterable[int]
 
 
 def test_kill_at_a_random_instant_needs_no_manual_step(case: Case, shared: Case, tmp_path: Path) -> None:
-    assert kills_at_random((case, shared), tmp_path, range(4)) > 0
+    assert kills_at_random((case, shared), tmp_path, range(3)) > 0
 
 
 @pytest.mark.slow
@@ -589,8 +594,9 @@ def kill_filler(case: Case, folder: Path, instant: int) -> None:
 
 
 def test_stage_killed_while_it_fills_a_memo_needs_no_manual_step(filling: Case, tmp_path: Path) -> None:
-    assert any("half.txt" in step for step in filling.instants)
-    found = faults(range(2, len(filling.instants), len(filling.instants) // 5), lambda n: kill_filler(filling, tmp_path, n))
+    chosen = [r"half dump .*key", r"after open .*half\.txt", r"before rename .*/numbers/", r"half dump .*json"]
+    spread = [next(n for n, step in enumerate(filling.instants, 1) if re.match(wanted, step)) for wanted in chosen]
+    found = faults(spread, lambda n: kill_filler(filling, tmp_path, n))
     assert {f"{n} {filling.instants[n - 1]}": fault for n, fault in found.items()} == {}
 
 
@@ -628,7 +634,7 @@ def kill_upkeep(victim: Victim, expected: Undisturbed, folder: Path, command: tu
     assert victim.records() == expected.records
     assert_nothing_left(victim.store)
     assert [*victim.store.glob("trash/*"), *victim.store.glob("scratch/*")] == []
-    assert victim.kpipe("verify").code == 0
+    assert damage(victim.store) == []
     assert victim.ran() == set()
     victim.remove()
 
@@ -648,17 +654,16 @@ def upkept(history: Callable[[Victim], None], command: tuple[str, ...], folder: 
 @pytest.mark.parametrize(("history", "command"), UPKEEP)
 def test_killed_upkeep_needs_no_manual_step(history: Callable[[Victim], None], command: tuple[str, ...], tmp_path: Path) -> None:
     case = upkept(history, command, tmp_path)
-    spread = range(2, len(case.instants), len(case.instants) // 3)
+    spread = range(2, len(case.instants), len(case.instants) // 2)
     found = faults(spread, lambda n: kill_upkeep(case.victim, case.expected, tmp_path, command, n))
     assert {f"{n} {case.instants[n - 1]}": fault for n, fault in found.items()} == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("history", "command"), UPKEEP)
-def test_upkeep_killed_at_every_instant_needs_no_manual_step(
+def test_upkeep_killed_at_every_other_instant_needs_no_manual_step(
     history: Callable[[Victim], None], command: tuple[str, ...], tmp_path: Path
 ) -> None:
     case = upkept(history, command, tmp_path)
-    every = range(1, len(case.instants) + 1)
-    found = faults(every, lambda n: kill_upkeep(case.victim, case.expected, tmp_path, command, n))
+    found = faults(range(1, len(case.instants) + 1, 2), lambda n: kill_upkeep(case.victim, case.expected, tmp_path, command, n))
     assert {f"{n} {case.instants[n - 1]}": fault for n, fault in found.items()} == {}

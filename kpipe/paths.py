@@ -1,0 +1,40 @@
+"""Files and folders that parameters name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from kpipe.errors import Problem, listing, nearest
+from kpipe.signature import Type
+from kpipe.tomlfile import as_toml, shown
+
+MOST = 1000  # how many neighbours are looked at for one that was meant
+
+
+def missing_path(path: Path, type_: Type, name: str, value: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
+    """The problem of a file or folder that is not there, with whatever else would be allowed."""
+    kinds = {leaf.kind for leaf in type_.leaves()} & {"file", "folder"}
+    what = " or ".join(sorted(kinds))
+    try:
+        if value and (path.is_dir() if kinds == {"folder"} else path.is_file() if kinds == {"file"} else path.exists()):
+            return
+        place = path if str(path).isprintable() else as_toml(str(path))
+        state = (
+            f"{what} {place} {f'is not a {what}' if path.exists() else 'does not exist'}" if value else f"this names no {what}"
+        )
+        beside = names_beside(path, value, kinds == {"folder"})
+    except OSError as e:
+        state, beside = f"{what} cannot be read: {e.strerror}", []
+    names = [str(c) for leaf in type_.leaves() for c in leaf.choices]
+    names += ["imagenet"] if any(leaf.kind == "pretrained" for leaf in type_.leaves()) else []
+    near = nearest(value, [n for n in (*names, *beside) if n != value])
+    also = f"; also allowed: {listing(names)}" if names else ""
+    hint = f'did you mean "{near}"?' if near else f"paths are relative to the pipeline file{also}"
+    yield Problem(f"{name} = {shown(value)}: {state}", at, hint=hint)
+
+
+def names_beside(path: Path, value: str, folders: bool) -> list[str]:
+    """What lies where a path should, written as the path is."""
+    return [str(Path(value).parent / p.name) for p in islice(path.parent.glob("*"), MOST) if p.is_dir() or not folders]
