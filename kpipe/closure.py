@@ -43,7 +43,6 @@ class Project:
         self.root = root
         self.cache = cache or StatCache()
         self._paths: dict[str, Path | None] = {}
-        self._folders: dict[str, bool] = {}
 
     def facts(self, module: str) -> Facts:
         """Facts of a project module; ConfigError where its text is not Python or does what a stage may not."""
@@ -113,12 +112,6 @@ class Project:
         return top != ENGINE and (
             self.path(top) is not None or (top not in sys.stdlib_module_names and self.path(module) is not None)
         )
-
-    def _is_folder(self, top: str) -> bool:
-        """Whether a folder of modules of this name lies beside the pipeline file."""
-        if top not in self._folders:
-            self._folders[top] = next((self.root / top).glob("*.py"), None) is not None
-        return self._folders[top]
 
     def _imported(self, found: Facts) -> Iterator[str]:
         """Dotted names a file imports; `from package import module` names the module."""

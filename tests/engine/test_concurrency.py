@@ -384,6 +384,32 @@ def test_gc_keeps_an_artifact_that_got_another_key_just_now(one: Shared) -> None
     assert one.ran() == set()
 
 
+HOLD_LATER = """
+from kpipe.store import Store
+hold = Store.hold
+
+def later(store, digests):
+    if any(len(digest) == 64 for digest in digests):
+        pause("found", "collected", 1)
+    hold(store, digests)
+
+Store.hold = later
+"""
+
+
+def test_gc_takes_nothing_between_a_look_up_and_the_use(one: Shared) -> None:
+    one.run("--set", "stages.fit.params.epochs=1")
+    one.run()
+    run = one.begin("run", "--set", "stages.fit.params.epochs=1", patch=paused(one, HOLD_LATER))
+    wait_for(one.folder / "found")
+    (one.store / "runs.jsonl").unlink()  # nothing is needed any more, as far as the history knows
+    assert one.kpipe("gc", "--delete").code == 0
+    one.go("collected")
+    assert "load    cached" in run.end()
+    assert one.computed["load"] == 1
+    assert one.ran("--set", "stages.fit.params.epochs=1") == set()
+
+
 def test_gc_keeps_the_logs_of_a_kpipe_that_runs(one: Shared) -> None:
     one.first("print('hello', flush=True); helper.wait('go')")
     run = one.begin("run")
@@ -551,6 +577,17 @@ def test_two_verify_at_once_set_the_same_damage_aside_once(one: Shared) -> None:
 
 
 # moments that two processes seldom meet in
+
+
+def test_key_that_another_kpipe_finished_meanwhile_is_not_computed_again(one: Shared) -> None:
+    one.edit("stages/fit.py", "    stage.measure", "    if rate == 0.5: wait('go')\n    stage.measure")
+    first = one.begin("run")  # its only job is fit[a]; that fit[b] has to run it has seen already
+    wait_for(one.folder / "started")
+    assert one.ran("--until", "fit[b]") == {"fit[b]"}
+    one.go()
+    assert "fit[b]  cached" in first.end()
+    assert one.computed == ONCE
+    assert_sound(one)
 
 
 def test_artifact_that_another_kpipe_mended_is_not_set_aside_again(one: Shared) -> None:
