@@ -139,15 +139,16 @@ def collect(store: Store, policy: Policy) -> tuple[list[Item], list[Item]]:
     """Remove what may go; what went and what stays. Nobody looks anything up between the look and the removal."""
     went: list[Item] = []
     stay: list[Item] = []
-    trash = store.root / "trash" / secrets.token_hex(8)
-    trash.mkdir(parents=True)
-    with locked(store.root / "use.lock"):
-        free, kept = find(store, policy)
-        holds = held(store.root)
-        for item in free:
-            (went if item.name not in holds and removed(store, item, trash) else stay).append(item)
-        remove_unnamed_code(store)
-    shutil.rmtree(store.root / "trash", ignore_errors=True)
+    trash = store.root / "trash"
+    with locked(store.root / "trash.lock"):  # one gc at a time: it empties the trash, also what a killed one left
+        trash.mkdir(exist_ok=True)
+        with locked(store.root / "use.lock"):
+            free, kept = find(store, policy)
+            holds = held(store.root)
+            for item in free:
+                (went if item.name not in holds and removed(store, item, trash) else stay).append(item)
+            remove_unnamed_code(store)
+        shutil.rmtree(trash, ignore_errors=True)
     return went, [*kept, *stay]
 
 

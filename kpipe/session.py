@@ -28,8 +28,8 @@ class Session:
             while self._lock is None:  # a sweeper may have it before us, and then removes it
                 self._folder = self._root / secrets.token_hex(8)
                 self._lock = try_lock(self._folder.with_suffix(".lock"))
-            assert self._folder
-            self._folder.mkdir()
+        assert self._folder
+        self._folder.mkdir(exist_ok=True)
         return self._folder, self._lock
 
     def drafts(self) -> Path:

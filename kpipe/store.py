@@ -130,6 +130,7 @@ class Store:
         """Where a stage's own output goes."""
         path = self.root / "logs" / run / f"{instance.replace('/', '_')}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # here, where what is wrong with the disk can be told
         return path
 
     @staticmethod

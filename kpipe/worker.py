@@ -69,7 +69,7 @@ def import_from(root: str) -> None:
             raise ImportError
         return FileFinder(path, (ProjectLoader, [".py"]))
 
-    if root not in sys.path:
+    if not any(isinstance(f, ProjectFolders) and f.root == Path(root) for f in sys.meta_path):
         sys.meta_path.insert(0, ProjectFolders(root))
         sys.path_hooks.insert(0, finder)
         sys.path_importer_cache.clear()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.conftest import ALL
 from tests.engine.test_kills import Victim, assert_nothing_left, damage
 from tests.engine.test_running import wait_for
 from tests.engine.test_upkeep import flip
@@ -408,6 +409,18 @@ def test_gc_takes_nothing_between_a_look_up_and_the_use(one: Shared) -> None:
     assert "load    cached" in run.end()
     assert one.computed["load"] == 1
     assert one.ran("--set", "stages.fit.params.epochs=1") == set()
+
+
+def test_two_gc_at_once_do_not_disturb_each_other(one: Shared) -> None:
+    slower = gc_that_will_remove(one)
+    assert one.kpipe("gc", "--keep-runs", "1", "--delete").code == 0
+    assert one.ran("--set", "stages.fit.params.epochs=1") == ALL - {"load"}
+    one.run()
+    one.go("lock")
+    slower.end()
+    assert len([path for path in (one.store / "objects").iterdir() if path.is_dir()]) == len(ALL)
+    assert list(one.store.glob("trash/*")) == []
+    assert_sound(one)
 
 
 def test_gc_keeps_the_logs_of_a_kpipe_that_runs(one: Shared) -> None:

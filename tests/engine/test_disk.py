@@ -104,7 +104,7 @@ def on_disk(folder: Path, disk: Path) -> Victim:
     return toy
 
 
-FILLINGS = [("size=4m", fill)]
+FILLINGS = [("size=4m", fill), ("size=4m,nr_inodes=2000", fill_inodes)]
 
 
 @pytest.mark.parametrize(("options", "filled"), FILLINGS)

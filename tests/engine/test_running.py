@@ -202,6 +202,13 @@ def test_debug_runs_the_stage_in_this_process(toy: Toy) -> None:
     assert out.split()[:2] == ["pid", str(process.pid)]
 
 
+def test_debug_imports_the_projects_modules_whatever_else_is_on_the_path(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "stages").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "stages" / "__init__.py").touch()
+    toy.environment["PYTHONPATH"] = f"{tmp_path / 'elsewhere'}:{toy.root}"  # the project's folder is on the path already
+    assert toy.kpipe("run", "--debug", "fit[a]").code == 0
+
+
 def test_logs_shows_what_a_stage_printed(toy: Toy) -> None:
     toy.edit("stages/load.py", "    words =", "    print('hello'); import os; os.system('echo native')\n    words =")
     toy.run()
