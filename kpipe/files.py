@@ -76,6 +76,16 @@ def protect(folder: Path) -> None:
         path.chmod(0o444)
 
 
+def move_aside(path: Path, folder: Path) -> bool:
+    """Move a file or folder into `folder` under a name nobody else uses; False where it is not there (any more)."""
+    folder.mkdir(exist_ok=True)
+    try:
+        path.rename(folder / f"{path.stem}-{secrets.token_hex(4)}")
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def draft_folder(parent: Path) -> Path:
     """A new empty folder with a name nobody else uses."""
     path = parent / secrets.token_hex(8)
@@ -83,19 +93,19 @@ def draft_folder(parent: Path) -> Path:
     return path
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock; wait for whoever holds it. The kernel drops it when the process ends, however it ends."""
-    file = lock(path, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        file.close()
+def locked(path: Path) -> IO[str]:
+    """An exclusive lock until the file returned is closed; waits. The kernel drops it when the process ends, however it ends."""
+    return lock(path, fcntl.LOCK_EX)
+
+
+def sharing(path: Path) -> IO[str]:
+    """A lock that any number of processes can share; who takes it exclusively waits for all of them."""
+    return lock(path, fcntl.LOCK_SH)
 
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """The same for a folder that is there, without a file for it."""
+    """An exclusive lock on a folder that is there, without a file for it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -112,16 +122,6 @@ def try_lock(path: Path) -> IO[str] | None:
         return None
 
 
-@contextmanager
-def sharing(path: Path) -> Iterator[None]:
-    """Hold a lock that any number of processes can share; who takes it exclusively waits for all of them."""
-    file = lock(path, fcntl.LOCK_SH)
-    try:
-        yield
-    finally:
-        file.close()
-
-
 def lock(path: Path, kind: int) -> IO[str]:
     """Lock a file, created where it is missing; BlockingIOError where it is taken and `kind` does not wait."""
     while True:
@@ -132,7 +132,7 @@ def lock(path: Path, kind: int) -> IO[str]:
             continue  # its folder was removed in this very moment
         try:
             fcntl.flock(file, kind)
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except FileNotFoundError:
             pass  # removed in this very moment: the lock that counts is on the next file of this name

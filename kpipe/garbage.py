@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import time
 from collections import defaultdict
@@ -11,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 
 from kpipe import history
-from kpipe.files import locked, read_json, try_lock
+from kpipe.files import locked, move_aside, read_json, try_lock
 from kpipe.session import held
 from kpipe.store import Store
 
@@ -55,13 +55,14 @@ def uses(store: Store, keep_runs: int) -> Use:
     seen: dict[str, int] = defaultdict(int)
     for run in history.runs(store):
         seen[run["identity"]] += 1
+        ended = datetime.fromisoformat(run["ended"]).timestamp()
         needed = seen[run["identity"]] <= keep_runs
         if needed:
             use.needed_runs.add(run["run"])
             began.append(datetime.fromisoformat(run["started"]).timestamp())
         for entry in run["instances"].values():
             if entry["key"]:
-                use.keys.setdefault(entry["key"], datetime.fromisoformat(run["ended"]).timestamp())
+                use.keys.setdefault(entry["key"], ended)
                 if needed:
                     use.needed_keys.add(entry["key"])
     use.since = min(began)
@@ -76,7 +77,8 @@ def find(store: Store, policy: Policy) -> tuple[list[Item], list[Item]]:
     free = sorted((item for item, needed in every if not needed and item.used <= before), key=lambda item: item.used)
     if policy.max_size is not None:
         over = sum(item.size for item, _ in every) - policy.max_size
-        free = free[: next((n for n in range(len(free)) if sum(i.size for i in free[:n]) >= over), len(free))]
+        totals = accumulate((item.size for item in free), initial=0)
+        free = free[: next((n for n, total in enumerate(totals) if total >= over), len(free))]
     names = {(item.kind, item.name) for item in free}
     return free, [item for item, _ in every if (item.kind, item.name) not in names]
 
@@ -141,7 +143,6 @@ def collect(store: Store, policy: Policy) -> tuple[list[Item], list[Item]]:
     stay: list[Item] = []
     trash = store.root / "trash"
     with locked(store.root / "trash.lock"):  # one gc at a time: it empties the trash, also what a killed one left
-        trash.mkdir(exist_ok=True)
         with locked(store.root / "use.lock"):
             free, kept = find(store, policy)
             holds = held(store.root)
@@ -161,8 +162,7 @@ def removed(store: Store, item: Item, trash: Path) -> bool:
                 return False
             stack.enter_context(free)
         for path in item.paths:
-            with suppress(FileNotFoundError):
-                path.rename(trash / f"{path.name}-{secrets.token_hex(4)}")
+            move_aside(path, trash)
     return True
 
 

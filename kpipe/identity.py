@@ -109,7 +109,8 @@ def keras_settings() -> dict[str, Any]:
 def keras_config() -> dict[str, Any]:
     """What Keras begins with: its defaults and what keras.json says instead."""
     defaults = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
-    return {name: keras_settings().get(name, default) for name, default in defaults.items()}
+    settings = keras_settings()
+    return {name: settings.get(name, default) for name, default in defaults.items()}
 
 
 def keras_identity(backend: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from kpipe.errors import StageFailed
 from kpipe.outcome import Outcome
 from kpipe.pipeline import Finished, Pipeline, Request
 from kpipe.progress import listener
+from kpipe.tomlfile import as_toml
 
 if TYPE_CHECKING:
     import pandas
@@ -77,7 +77,7 @@ def run(
     """
     request = Request(
         file=Path(file),
-        overrides=tuple(f"{key}={toml(value)}" for key, value in (set or {}).items()),
+        overrides=tuple(f"{key}={as_toml(value)}" for key, value in (set or {}).items()),
         from_=from_,
         until=until,
         only=only,
@@ -116,18 +116,3 @@ def stage_result(pipeline: Pipeline, outcome: Outcome) -> StageResult:
         error=outcome.error,
         log=outcome.log,
     )
-
-
-def toml(value: Any) -> str:
-    """A Python value as TOML writes it; TypeError where TOML has no such value."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, (str, Path)):
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(toml, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{json.dumps(str(k))} = {toml(v)}' for k, v in value.items())} }}"
-    raise TypeError(f"a {type(value).__name__} cannot be a parameter: {value!r}")

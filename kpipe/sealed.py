@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kpipe.digest import digest_file, digest_value
-from kpipe.files import empty_folders, fsync, fsync_tree, protect, read_json, walk, write_json
+from kpipe.files import empty_folders, fsync, fsync_tree, move_aside, protect, read_json, walk, write_json
 
 Manifest = Mapping[str, Any]  # file -> [bytes, time of change in ns, SHA-256]; an empty folder's name ends with /
 
@@ -39,9 +38,7 @@ def publish(draft: Path, place: Path, held: Manifest, drafts: Path) -> None:
 def set_aside(place: Path, quarantine: Path) -> None:
     """Take a damaged folder out of use; its content is kept for whoever wants to look."""
     place.with_suffix(".json").unlink(missing_ok=True)
-    if place.exists():
-        quarantine.mkdir(exist_ok=True)
-        place.rename(quarantine / f"{place.name}-{secrets.token_hex(4)}")
+    move_aside(place, quarantine)
 
 
 def fault(place: Path, contents: bool = False) -> str | None:

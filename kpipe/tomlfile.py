@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 from kpipe.errors import ConfigError, Problem, listing, nearest
 
 WORDS = {str: "a string", list: "a list", bool: "true or false", dict: "a table", int: "a whole number"}
+BARE = re.compile(r"[A-Za-z0-9_-]+")  # a key that needs no quotes
 TABLES = ("pipeline", "matrix", "stages", "params", "resources")  # tables that --set may add to a file
 
 
@@ -102,15 +105,18 @@ def shown(value: Any, most: int = 60) -> str:
 
 
 def as_toml(value: Any) -> str:
-    """A value as it stands in a TOML file."""
+    """A value as it stands in a TOML file; TypeError where TOML has no such value."""
     match value:
         case bool():
             return str(value).lower()
-        case str():
-            return json.dumps(value, ensure_ascii=False)
-        case list():
+        case str() | Path():
+            return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list() | tuple():
             return f"[{', '.join(map(as_toml, value))}]"
         case dict():
-            return f"{{ {', '.join(f'{k} = {as_toml(v)}' for k, v in value.items())} }}" if value else "{}"
-        case _:
+            rows = (f"{k if BARE.fullmatch(k) else as_toml(k)} = {as_toml(v)}" for k, v in value.items())
+            return f"{{ {', '.join(rows)} }}" if value else "{}"
+        case int() | float() | date() | time():
             return str(value)
+        case _:
+            raise TypeError(f"a {type(value).__name__} cannot be a parameter: {value!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from kpipe import sealed
 from kpipe.digest import digest_value
-from kpipe.files import locked, read_json, try_lock
+from kpipe.files import locked, move_aside, read_json, try_lock
 from kpipe.store import Store
 
 
@@ -28,7 +27,12 @@ class Damage:
 def verify(store: Store) -> tuple[int, list[Damage]]:
     """How many things were checked, and the damaged ones, which are set aside."""
     with store.using(), ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter lock
-        checks = [*records(store), *objects(store), *memos(store), *closures(store)]
+        checks = [
+            *files(store, "records", "record", lambda path: store.record(path.stem) is not None),
+            *objects(store),
+            *memos(store),
+            *files(store, "code", "code closure", lambda path: digest_value(read_json(path)) == path.stem),
+        ]
         found = [damage for damage in pool.map(lambda check: check(), checks) if damage]
     return len(checks), found
 
@@ -36,14 +40,15 @@ def verify(store: Store) -> tuple[int, list[Damage]]:
 Check = Callable[[], Damage | None]
 
 
-def records(store: Store) -> Iterator[Check]:
-    """Records that are not whole."""
+def files(store: Store, folder: str, what: str, whole: Callable[[Path], bool]) -> Iterator[Check]:
+    """JSON files that are not whole."""
 
     def check(path: Path) -> Damage | None:
-        whole = store.record(path.stem) is not None
-        return None if whole or not set_aside(store, path) else Damage("record", path, "it is not what was written")
+        if whole(path) or not move_aside(path, store.root / "quarantine"):
+            return None
+        return Damage(what, path, "it is not what was written")
 
-    yield from (partial(check, path) for path in (store.root / "records").glob("*.json"))
+    yield from (partial(check, path) for path in (store.root / folder).glob("*.json"))
 
 
 def objects(store: Store) -> Iterator[Check]:
@@ -91,23 +96,3 @@ def memos(store: Store) -> Iterator[Check]:
 
     parts = [path.with_suffix("") for path in sorted((store.root / "memo").glob("*/*/*.json"))]
     yield from (partial(check, part) for part in parts)
-
-
-def closures(store: Store) -> Iterator[Check]:
-    """The code behind keys, which only explains."""
-
-    def check(path: Path) -> Damage | None:
-        whole = digest_value(read_json(path)) == path.stem
-        return None if whole or not set_aside(store, path) else Damage("code closure", path, "it is not what was written")
-
-    yield from (partial(check, path) for path in (store.root / "code").glob("*.json"))
-
-
-def set_aside(store: Store, path: Path) -> bool:
-    """Move one file into quarantine; False where another process was faster."""
-    (store.root / "quarantine").mkdir(exist_ok=True)
-    try:
-        path.rename(store.root / "quarantine" / f"{path.stem}-{secrets.token_hex(4)}")
-    except FileNotFoundError:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import queue
@@ -11,82 +10,24 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 from kpipe.errors import hint_for
 from kpipe.identity import keras_config
-from kpipe.source import definitions
+from kpipe.imports import forget_project, import_from, loaded_definitions
 from kpipe.stage import Branch, Stage, StageError
 
 Emit = Callable[[dict[str, Any]], None]
-
-
-class ProjectLoader(SourceFileLoader):
-    """Imports project modules from their text alone, never from a .pyc (which is trusted by seconds), and remembers it."""
-
-    loaded: dict[str, dict[str, str]] = {}  # noqa: RUF012 - one per process; file -> {definition: digest}
-
-    def get_code(self, fullname: str) -> Any:
-        """Compile the source as it is now."""
-        path = self.get_filename(fullname)
-        source = Path(path).read_bytes()
-        self.loaded[path] = definitions(ast.parse(source))
-        return self.source_to_code(source, path)
-
-
-class ProjectFolders:
-    """Finds the project's folders of modules first: without an __init__.py they would lose to any package of that name."""
-
-    names: Collection[str] = ()  # one a task
-
-    def __init__(self, root: str) -> None:
-        self.root = Path(root)
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """A folder with Python files and no __init__.py, right below the project's."""
-        folder = self.root / name
-        if (
-            path is not None
-            or name not in self.names
-            or (folder / "__init__.py").exists()
-            or next(folder.glob("*.py"), None) is None
-        ):
-            return None
-        spec = ModuleSpec(name, None, is_package=True)
-        spec.submodule_search_locations = [str(folder)]
-        return spec
-
-
-def import_from(root: str) -> None:
-    """Put the project first on sys.path, its modules imported through ProjectLoader."""
-
-    def finder(path: str) -> FileFinder:
-        if not Path(path).is_relative_to(root) or "site-packages" in path:
-            raise ImportError
-        return FileFinder(path, (ProjectLoader, [".py"]))
-
-    if not any(isinstance(f, ProjectFolders) and f.root == Path(root) for f in sys.meta_path):
-        sys.meta_path.insert(0, ProjectFolders(root))
-        sys.path_hooks.insert(0, finder)
-        sys.path_importer_cache.clear()
-        sys.path.insert(0, root)
-
-
-def loaded_definitions(root: str) -> dict[str, dict[str, str]]:
-    """What the project modules that were really imported mean: file -> {definition: digest}."""
-    return {Path(path).relative_to(root).as_posix(): found for path, found in ProjectLoader.loaded.items()}
 
 
 def run_task(task: Mapping[str, Any], emit: Emit) -> None:
     """Call a stage's run() and emit how it ended: done or failed."""
     try:
         forget_project(task["root"])
-        import_from(task["root"])
-        ProjectFolders.names = task["folders"]
+        import_from(task["root"], task["folders"])
         stage = Stage(**stage_arguments(task), emit=emit)
         forget_keras()
         module = import_module(task["module"])
@@ -118,16 +59,6 @@ def stage_arguments(task: Mapping[str, Any]) -> dict[str, Any]:
         "modules": task["modules"],
         "branches": [Branch(b["axes"], folders(b["inputs"]), b["records"]) for b in task["branches"]],
     }
-
-
-def forget_project(root: str) -> None:
-    """Import the project's modules anew: what one of them remembers must not reach the next stage."""
-    for name, module in list(sys.modules.items()):
-        folders = [] if getattr(module, "__file__", None) else [str(path) for path in getattr(module, "__path__", ())]
-        ours = any(path.startswith(root + os.sep) and "site-packages" not in path for path in folders)
-        if ours or isinstance(getattr(module, "__loader__", None), ProjectLoader):
-            del sys.modules[name]
-    ProjectLoader.loaded.clear()
 
 
 def forget_keras() -> None:

@@ -18,7 +18,7 @@ LAYERS = [  # each may import only from the layers before it, or from its own wi
     {"source", "signature", "needs", "tomlfile", "syntax", "units", "axes", "matrix", "key", "explain", "task", "positions"},
     {"sealed", "session"},
     {"references", "closure", "paths", "backends", "spec", "memo", "store"},
-    {"parameters", "stage", "worker", "executors", "executors.local", "executors.inline"},
+    {"parameters", "stage", "imports", "worker", "executors", "executors.local", "executors.inline"},
     {"dag", "expand", "plan", "frontier", "slots"},
     {"outcome", "console"},
     {
@@ -127,7 +127,7 @@ def test_stages_know_only_the_door_of_the_engine(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ENGINE, ids=module_name)
 def test_engine_files_stay_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 200
+    assert len(path.read_text().splitlines()) <= 190
 
 
 @pytest.mark.parametrize("path", [*ENGINE, *STAGES], ids=module_name)

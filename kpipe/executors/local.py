@@ -89,19 +89,21 @@ class LocalExecutor:
     def submit(self, task: Task) -> None:
         """Start a task in an idle worker of its kind, or in a new one."""
         kind = (task.backend, task.gpus)
-        idle = [w for w in self._workers if w.task is None and w.process.poll() is None]
-        worker = next((w for w in idle if w.kind == kind), None)
-        if worker is None:
-            if len(self._workers) >= self.slots and idle:
-                self._drop(idle[0])  # its memory, a GPU's above all, is for the one that works
-            worker = Worker(kind, environment(task, self.slots))
-            self._workers.append(worker)
-            self._selector.register(worker.lines, selectors.EVENT_READ, worker)
-        try:
+        idle = [w for w in self._workers if w.task is None]
+        for worker in [w for w in idle if w.kind == kind and w.process.poll() is None]:
+            try:
+                worker.give(task)
+                return
+            except BrokenPipeError:  # somebody killed it while it had nothing to do
+                self._drop(worker)
+                idle.remove(worker)
+        if len(self._workers) >= self.slots and idle:
+            self._drop(idle[0])  # its memory, a GPU's above all, is for the one that works
+        worker = Worker(kind, environment(task, self.slots))
+        self._workers.append(worker)
+        self._selector.register(worker.lines, selectors.EVENT_READ, worker)
+        with contextlib.suppress(BrokenPipeError):  # it ended at once: wait() tells how
             worker.give(task)
-        except BrokenPipeError:  # somebody killed it while it had nothing to do
-            self._drop(worker)
-            self.submit(task)
 
     def wait(self, patience: float | None = None) -> list[Event]:
         """Block until a worker says something or ends, or patience (seconds) does."""

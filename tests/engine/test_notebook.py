@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kpipe.errors import ConfigError
-from kpipe.notebook import run, toml
-from kpipe.tomlfile import apply_overrides
+from kpipe.notebook import run
+from kpipe.tomlfile import apply_overrides, as_toml
 from tests.engine.conftest import ALL, Toy
 
 
@@ -83,10 +83,10 @@ VALUES = [True, 3, -2.5, 1e-7, float("inf"), 'a "b" \\ \n ä \x7f', [1, "x"], {"
 
 @pytest.mark.parametrize("value", VALUES)
 def test_python_values_arrive_as_they_are(value: object) -> None:
-    assert apply_overrides({"stages": {"a": {}}}, [f"stages.a.b={toml(value)}"]) == {"stages": {"a": {"b": value}}}
+    assert apply_overrides({"stages": {"a": {}}}, [f"stages.a.b={as_toml(value)}"]) == {"stages": {"a": {"b": value}}}
 
 
 def test_value_that_toml_does_not_know_is_named() -> None:
     with pytest.raises(TypeError, match="NoneType cannot be a parameter"):
-        toml(None)
-    assert toml(Path("a/b")) == '"a/b"'
+        as_toml(None)
+    assert as_toml(Path("a/b")) == '"a/b"'

@@ -1,0 +1,80 @@
+"""How a worker imports the project: from the text as it is now, before anything installed, and anew for every task."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Collection
+from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+from kpipe.source import definitions
+
+
+class ProjectLoader(SourceFileLoader):
+    """Imports project modules from their text alone, never from a .pyc (which is trusted by seconds), and remembers it."""
+
+    loaded: dict[str, dict[str, str]] = {}  # noqa: RUF012 - one per process; file -> {definition: digest}
+
+    def get_code(self, fullname: str) -> Any:
+        """Compile the source as it is now."""
+        path = self.get_filename(fullname)
+        source = Path(path).read_bytes()
+        self.loaded[path] = definitions(ast.parse(source))
+        return self.source_to_code(source, path)
+
+
+class ProjectFolders:
+    """Finds the project's folders of modules first: without an __init__.py they would lose to any package of that name."""
+
+    names: Collection[str] = ()  # one a task
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """A folder with Python files and no __init__.py, right below the project's."""
+        folder = self.root / name
+        if (
+            path is not None
+            or name not in self.names
+            or (folder / "__init__.py").exists()
+            or next(folder.glob("*.py"), None) is None
+        ):
+            return None
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        return spec
+
+
+def import_from(root: str, folders: Collection[str]) -> None:
+    """Put the project first on sys.path, its modules imported through ProjectLoader; `folders` before any package."""
+
+    def finder(path: str) -> FileFinder:
+        if not Path(path).is_relative_to(root) or "site-packages" in path:
+            raise ImportError
+        return FileFinder(path, (ProjectLoader, [".py"]))
+
+    if not any(isinstance(f, ProjectFolders) and f.root == Path(root) for f in sys.meta_path):
+        sys.meta_path.insert(0, ProjectFolders(root))
+        sys.path_hooks.insert(0, finder)
+        sys.path_importer_cache.clear()
+        sys.path.insert(0, root)
+    ProjectFolders.names = folders
+
+
+def loaded_definitions(root: str) -> dict[str, dict[str, str]]:
+    """What the project modules that were really imported mean: file -> {definition: digest}."""
+    return {Path(path).relative_to(root).as_posix(): found for path, found in ProjectLoader.loaded.items()}
+
+
+def forget_project(root: str) -> None:
+    """Import the project's modules anew: what one of them remembers must not reach the next stage."""
+    for name, module in list(sys.modules.items()):
+        folders = [] if getattr(module, "__file__", None) else [str(path) for path in getattr(module, "__path__", ())]
+        ours = any(path.startswith(root + os.sep) and "site-packages" not in path for path in folders)
+        if ours or isinstance(getattr(module, "__loader__", None), ProjectLoader):
+            del sys.modules[name]
+    ProjectLoader.loaded.clear()
