@@ -118,14 +118,16 @@ class Pipeline:
 def chosen(dag: Dag, request: Request) -> set[str]:
     """Ids of the instances that a request is about."""
     ids = set(dag.instances)
-    narrow: list[tuple[str | None, Callable[[list[str]], set[str]]]] = [
-        (request.until or request.debug, dag.ancestors),
-        (request.from_, dag.descendants),
-        (request.only, set),
+    narrow: list[tuple[str, str | None, Callable[[list[str]], set[str]]]] = [
+        ("--from", request.from_, dag.descendants),
+        ("--until", request.until, dag.ancestors),
+        ("--only", request.only, set),
+        ("--debug", request.debug, dag.ancestors),
     ]
-    for name, reach in narrow:
-        if name:
-            ids &= reach(dag.select(name))
+    given = [(f"{option} {name}", reach(dag.select(name))) for option, name, reach in narrow if name]
+    for _, reached in given:
+        ids &= reached
     if not ids:
-        raise ConfigError(f"--from {request.from_} and --until {request.until} leave no stage", hint="kpipe dag shows the order")
+        options = " and ".join(option for option, _ in given)
+        raise ConfigError(f"{options} leave no stage", hint="kpipe dag shows the order")
     return ids

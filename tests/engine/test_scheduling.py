@@ -49,6 +49,7 @@ def test_choice_that_leaves_nothing_is_an_error(toy: Toy) -> None:
     result = toy.kpipe("run", "--from", "report", "--until", "load")
     assert result.code == 2
     assert "--from report and --until load leave no stage" in result.err
+    assert "--until load and --only fit leave no stage" in toy.kpipe("run", "--only", "fit", "--until", "load").err
 
 
 def failing(toy: Toy, times: int) -> None:
