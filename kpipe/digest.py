@@ -10,6 +10,8 @@ from typing import Any
 
 from kpipe.statcache import Stamp, StatCache, stamp
 
+SMALL = 1 << 17  # bytes of a file that is read in one go
+
 
 def framed(value: Any) -> bytes:
     """Canonical bytes of a JSON-like value: every part carries its type and its length, so no two values collide."""
@@ -53,6 +55,6 @@ def hashed(path: str, algorithm: str = "sha256") -> tuple[str, Stamp]:
         while True:
             before = stamp(os.fstat(file.fileno()))
             file.seek(0)
-            value = hashlib.file_digest(file, algorithm).hexdigest()
+            content = hashlib.new(algorithm, file.read()) if before[1] <= SMALL else hashlib.file_digest(file, algorithm)
             if stamp(os.fstat(file.fileno())) == before:
-                return value, before
+                return content.hexdigest(), before

@@ -9,18 +9,18 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from kpipe.digest import digest_file, hashed
+from kpipe.digest import SMALL, digest_file, hashed
 from kpipe.files import replacing
 from kpipe.statcache import Stamp, StatCache, settled, stamp
 
-BATCH = 256  # files that a thread hashes in one go
+AHEAD = 1024  # entries that wait for one before them
+NOTHING = ("", "", "")
 NO_STAMP: Stamp = (0, 0, 0, 0)
 
 
@@ -48,15 +48,14 @@ def entries(folder: str, below: str = "", above: frozenset[tuple[int, int]] = fr
     here = os.stat(folder)
     above |= {(here.st_dev, here.st_ino)}
     try:
-        with os.scandir(folder) as found:
-            inside = sorted(found, key=lambda e: e.name)
+        inside = sorted(os.listdir(folder))  # names alone: there may be very many, and what a scan yields keeps its stat
     except PermissionError:
         yield Entry(below, "unreadable")
         return
-    for entry in inside:
-        name = below + entry.name
+    for own in inside:
+        name, path = below + own, f"{folder}/{own}"
         try:
-            info = entry.stat()
+            info = os.stat(path)
         except OSError:
             yield Entry(name, "broken")
             continue
@@ -68,7 +67,7 @@ def entries(folder: str, below: str = "", above: frozenset[tuple[int, int]] = fr
             yield Entry(name, "loop")
         else:
             yield Entry(name, "folder")
-            yield from entries(entry.path, f"{name}/", above)
+            yield from entries(path, f"{name}/", above)
 
 
 def look(folder: str) -> str:
@@ -95,15 +94,13 @@ class Memory:
             return None
         return digest if looked and looked == look(folder) else None
 
-    def files(self) -> dict[str, str]:
-        """Name -> state and digest, both as text: one small string a file, for there may be very many."""
-        try:
-            with open(self.path or os.devnull, encoding="utf-8", errors="replace") as file:
-                next(file, None)
-                rows = (line.rstrip("\n").partition(' "') for line in file)
-                return {f'"{name}': known for known, _, name in rows}
-        except FileNotFoundError:
-            return {}
+    def files(self) -> Iterator[tuple[str, str, str]]:
+        """Name, state and digest of each file, in the order of `entries`, all as text; what stands behind a damaged line is forgotten."""
+        with suppress(FileNotFoundError, ValueError), open(self.path or os.devnull, encoding="utf-8", errors="replace") as file:
+            next(file, None)
+            for line in file:
+                state, digest, name = line.rstrip("\n").split(" ", 2)
+                yield json.loads(name), state, digest
 
     def _draft(self) -> AbstractContextManager[IO[str]]:
         """Where the memory is written; where it cannot be kept the next look only takes longer."""
@@ -146,40 +143,48 @@ def digest_folder(folder: Path, cache: StatCache | None = None) -> str:
     except OSError as e:
         if e.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return Memory(None, memory.drafts).write(hash_files(root, {}))  # no room to remember it in
+        return Memory(None, memory.drafts).write(hash_files(root, ()))  # no room to remember it in
 
 
-def hash_files(root: str, known: dict[str, str]) -> Iterator[Entry]:
-    """Every entry with its file's digest, in order; files that are not known in their state are read, on all cores."""
-
-    def fill(batch: list[Entry]) -> list[Entry]:
-        return [with_digest(root, entry, known) if entry.kind == "file" else entry for entry in batch]
-
-    found = entries(root)
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:  # hashing releases the interpreter lock
-        waiting = deque(pool.submit(fill, batch) for batch in islice(batches(found), 2 * workers))
-        while waiting:
-            yield from waiting.popleft().result()
-            waiting.extend(pool.submit(fill, batch) for batch in islice(batches(found), 1))
-
-
-def batches(found: Iterator[Entry]) -> Iterator[list[Entry]]:
-    """Entries in lists of some hundred."""
-    while batch := list(islice(found, BATCH)):
-        yield batch
+def hash_files(root: str, known: Iterable[tuple[str, str, str]]) -> Iterator[Entry]:
+    """Every entry with its file's digest, in order; files that are not known in their state are read, large ones on all cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing much at once releases the interpreter lock
+        waiting: deque[Entry | Future[Entry]] = deque()
+        for entry in believing(entries(root), known):
+            if entry.kind != "file" or entry.digest:
+                waiting.append(entry)
+            elif entry.state[1] <= SMALL:
+                waiting.append(with_digest(root, entry))
+            else:
+                waiting.append(pool.submit(with_digest, root, entry))
+            while waiting and (len(waiting) > AHEAD or not isinstance(waiting[0], Future) or waiting[0].done()):
+                yield result(waiting.popleft())
+        yield from map(result, waiting)
 
 
-def with_digest(root: str, entry: Entry, known: dict[str, str]) -> Entry:
+def believing(found: Iterable[Entry], known: Iterable[tuple[str, str, str]]) -> Iterator[Entry]:
+    """The entries, with the digest of each file that is still in the state in which it is known. One pass: both are in order."""
+    remembered = iter(known)
+    name, state, digest = next(remembered, NOTHING)
+    for entry in found:
+        while name and name != entry.name and name.split("/") < entry.name.split("/"):
+            name, state, digest = next(remembered, NOTHING)
+        same = name == entry.name and state == as_text(entry.state)
+        yield Entry(entry.name, entry.kind, entry.state, digest) if same else entry
+
+
+def with_digest(root: str, entry: Entry) -> Entry:
     """A file's entry with the digest of its content."""
-    state, _, digest = known.get(json.dumps(entry.name), "").partition(" ")
-    if state == as_text(entry.state):
-        return entry._replace(digest=digest)
     try:
-        digest, now = hashed(os.path.join(root, entry.name))
+        digest, now = hashed(f"{root}/{entry.name}")
     except PermissionError:
         return Entry(entry.name, "unreadable")
     return Entry(entry.name, "file", now, digest)
+
+
+def result(entry: Entry | Future[Entry]) -> Entry:
+    """An entry that is there, or that a thread makes."""
+    return entry.result() if isinstance(entry, Future) else entry
 
 
 def digest_path(path: Path, cache: StatCache | None = None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kpipe.digest import digest_file, digest_value, framed, hashed
+from kpipe.digest import SMALL, digest_file, digest_value, framed, hashed
 from kpipe.folders import digest_folder
 from kpipe.statcache import StatCache, stamp
 
@@ -114,6 +114,65 @@ def test_folder_nobody_touched_is_not_read_again_and_of_another_only_what_was(
     assert second == digest_folder(folder)  # without any memory
     (folder / "2" / '250 "quoted" ä\n').write_text("250")
     assert digest_folder(folder, cache) == first
+
+
+AWKWARD = [
+    "a",
+    "a-b",
+    "a.b",
+    "a0/x",
+    "a0/x-y",
+    "a0/y",
+    "b/c/d",
+    "b-c/d",
+    "b/c-d",
+    "\udcc3",
+    "Z",
+    "ä",
+    "é",
+    "10",
+    "9",
+    "😀/z",
+    "z",
+]
+
+
+def test_names_that_sort_awkwardly_are_found_again_where_others_came_and_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, cache = tmp_path / "data", StatCache(tmp_path / "cache.json")
+    large = 2 * SMALL
+
+    def write(names: list[str]) -> None:
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(name.encode("utf-8", "surrogateescape") * (large if len(name) % 2 else 1))
+
+    monkeypatch.setattr("kpipe.statcache.RECENT_NS", -1_000_000_000)
+    write(AWKWARD[1::2])
+    read = reads(monkeypatch)
+    digest_folder(folder, cache)
+    write(AWKWARD[::2])
+    (folder / AWKWARD[1]).unlink()
+    read.clear()
+    second = digest_folder(folder, cache)
+    assert sorted(read) == sorted(Path(name).name for name in AWKWARD[::2])
+    assert second == digest_folder(folder)
+
+
+def test_damaged_memory_of_a_folder_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, cache = tmp_path / "data", StatCache(tmp_path / "cache.json")
+    folder.mkdir()
+    for name in "abcd":
+        (folder / name).write_text(name)
+    monkeypatch.setattr("kpipe.statcache.RECENT_NS", -1_000_000_000)
+    first = digest_folder(folder, cache)
+    (memory,) = (tmp_path / "cache").iterdir()
+    lines = memory.read_text().splitlines(keepends=True)
+    for damaged in (["", *lines[1:]], ["x y\n", *lines[1:3], "torn"], [lines[0].replace("a", "b"), lines[1][:-9], *lines[2:]]):
+        memory.write_text("".join(damaged))
+        assert digest_folder(folder, cache) == first
 
 
 def test_folder_with_a_file_too_young_to_trust_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
