@@ -162,7 +162,7 @@ def chosen_epoch(stage: Stage, trained: Trained) -> dict[str, float]:
     """The history's row of the epoch whose weights were kept."""
     with (stage.inputs["train"] / "history.csv").open(newline="", encoding="utf-8") as file:
         history = list(csv.DictReader(file))
-    return {name: float(value) for name, value in history[trained.training["epoch_chosen"] - 1].items()}
+    return {name: float(value) for name, value in history[trained.training["epoch_chosen"] - 1].items() if value}
 
 
 def validation_recalibrated(trained: Trained) -> float:

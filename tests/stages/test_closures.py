@@ -9,7 +9,9 @@ import pytest
 from kpipe.closure import Project
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {f"{name}/__init__.py" for name in ("data", "network", "reporting", "diagnosis", "tools")} | {"__init__.py"}
+PACKAGES = {f"{name}/__init__.py" for name in ("data", "network", "reporting", "diagnosis", "tools", "training")} | {
+    "__init__.py"
+}
 
 GOLDEN: dict[str, tuple[list[str], list[str]]] = {
     "ingest": (
@@ -53,15 +55,22 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "data/manifest.py",
             "json_files.py",
             "network/activations.py",
-            "network/batches.py",
             "network/batchnorm.py",
             "network/device.py",
             "network/feed.py",
-            "network/fitting.py",
             "network/head.py",
             "network/keras_files.py",
             "network/scores.py",
             "train.py",
+            "training/batches.py",
+            "training/feeds.py",
+            "training/loop.py",
+            "training/objective.py",
+            "training/phases.py",
+            "training/state.py",
+            "training/times.py",
+            "training/training.py",
+            "training/watch.py",
         ],
         ["jax", "keras", "numpy", "tensorflow"],
     ),

@@ -1,0 +1,74 @@
+"""A training that is cut off goes on after its last finished epoch and ends with the same bytes as an undisturbed one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kpipe.stage import Stage
+from stages import train
+from stages.training.state import NAME
+from tests.stages import tiny
+
+
+class CutOff(BaseException):
+    """What stands for a kill: nothing handles it."""
+
+
+class Watched(Stage):
+    """A stage that is cut off in the middle of an epoch, and counts the steps it is told of."""
+
+    cut_off_in: int | None = None
+    epochs: set[float]
+
+    def progress(self, done: float, total: float, **numbers: float | str) -> None:
+        if "epoch" in numbers:
+            self.epochs.add(float(numbers["epoch"]))
+            if numbers["epoch"] == self.cut_off_in:
+                raise CutOff
+
+
+def attempt(run: tiny.Run, name: str, cut_off_in: int | None, **settings: Any) -> Watched:
+    stage = Watched(inputs=dict(run.inputs), out=run.folder / name, scratch=run.folder / "scratch", store=run.folder / "store")
+    stage.cut_off_in, stage.epochs = cut_off_in, set()
+    if cut_off_in is None:
+        train.run(stage, **settings)
+        return stage
+    with pytest.raises(CutOff):
+        train.run(stage, **settings)
+    return stage
+
+
+TRAININGS: list[dict[str, Any]] = [
+    {"unfreeze": "all", "epochs": 5, "batch_size": 16, "dropout": 0.3},
+    {"unfreeze": 4, "epochs": 5, "pooling": "flatten", "units": 8, "dropout": 0.3, "batchnorm": "train"},
+    {"unfreeze": 0, "epochs": 6, "learning_rate": 0.5, "early_stopping": 2},
+    {"unfreeze": 4, "epochs": 6, "learning_rate": 0.1, "early_stopping": 2, "optimizer": "sgd"},
+]
+
+
+@pytest.mark.parametrize("settings", TRAININGS)
+def test_training_cut_off_in_an_epoch_ends_with_the_same_bytes(tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = tiny.start(tmp_path)
+    undisturbed = tiny.content(run.run("train", train.run, **settings))
+    attempt(run, "first", 2, **settings)
+    attempt(run, "second", 4, **settings)
+    tiny.network(3)  # names and random numbers that must not matter
+    last = attempt(run, "third", None, **settings)
+    assert min(last.epochs) == 4
+    assert tiny.content(last.out) == undisturbed
+    assert last.notices == ["training was cut off, and went on after epoch 3"]
+
+
+def test_damaged_checkpoint_is_said_and_training_begins_anew(tmp_path: Path) -> None:
+    run = tiny.start(tmp_path)
+    settings: dict[str, Any] = {"epochs": 3, "units": 8}
+    undisturbed = tiny.content(run.run("train", train.run, **settings))
+    attempt(run, "first", 3, **settings)
+    kept = run.folder / "scratch" / NAME
+    kept.write_bytes(kept.read_bytes()[:-100])
+    last = attempt(run, "second", None, **settings)
+    assert min(last.epochs) == 1 and tiny.content(last.out) == undisturbed
+    assert "checkpoint.npy is damaged" in last.notices[0] and "begins anew" in last.notices[0]
