@@ -10,8 +10,8 @@ import pytest
 
 from kpipe.stage import Stage, StageError
 from stages.network import activations, head
-from stages.network.batches import Batches
 from stages.network.feed import Feed
+from stages.training.batches import Batches
 from tests.stages import tiny
 
 Network = Callable[[], tuple[keras.Model, list[str]]]

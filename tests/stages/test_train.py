@@ -14,8 +14,8 @@ import pytest
 from kpipe.stage import StageError
 from stages import train
 from stages.network import keras_files
-from stages.network.batches import Batches
 from stages.network.feed import Feed
+from stages.training.batches import Batches
 from tests.stages import tiny
 
 
