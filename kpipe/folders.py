@@ -95,7 +95,7 @@ class Memory:
         return digest if looked and looked == look(folder) else None
 
     def files(self) -> Iterator[tuple[str, str, str]]:
-        """Name, state and digest of each file, in the order of `entries`, all as text; what stands behind a damaged line is forgotten."""
+        """Name, state and digest of each file, as text, in the order of `entries`; what follows a damaged line is forgotten."""
         with suppress(FileNotFoundError, ValueError), open(self.path or os.devnull, encoding="utf-8", errors="replace") as file:
             next(file, None)
             for line in file:

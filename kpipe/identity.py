@@ -21,7 +21,8 @@ VARIABLES = {  # of the environment, that change what is computed
     "tensorflow": ("TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"),
     "jax": ("JAX_DEFAULT_DTYPE_BITS", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64"),
 }
-CUDA_PACKAGES = {"tensorflow": "nvidia-cudnn-cu12", "jax": "jax-cuda12-plugin"}
+CUDA_PACKAGES = {"tensorflow": "nvidia-cudnn-cu12", "jax": "jax-cuda12-plugin"}  # without it a backend sees no GPU
+CUDA_LIBRARIES = ("jax-cuda12-pjrt", "nvidia-cublas-cu12", "nvidia-cudnn-cu12")  # compute on one, where they are installed
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "cv2": "opencv-python"}
 
 
@@ -52,7 +53,7 @@ def surroundings(imports: Iterable[str], backend: str | None) -> dict[str, Any]:
 
 def package_versions(imports: Iterable[str], but: frozenset[str] = frozenset()) -> dict[str, str]:
     """Versions of the distributions behind top-level import names, `but` those that `keras_identity` tells."""
-    return {name: installed for name, installed in map(name_and_version, sorted(imports)) if name not in but}
+    return dict(map(name_and_version, sorted(set(imports) - but)))
 
 
 def name_and_version(import_name: str) -> tuple[str, str]:
@@ -115,11 +116,13 @@ def keras_config() -> dict[str, Any]:
 
 def keras_identity(backend: str) -> dict[str, Any]:
     """Everything about Keras that can change a number."""
+    device = device_kind(backend)
+    libraries = (CUDA_PACKAGES[backend], *CUDA_LIBRARIES) if device == "gpu" else ()
     return {
         "backend": backend,
-        "packages": {name: version(name) or "absent" for name in ("keras", *BACKENDS[backend])},
+        "packages": package_versions(("keras", *BACKENDS[backend])) | {n: v for n in libraries if (v := version(n))},
         **keras_config(),
-        "device": device_kind(backend),
+        "device": device,
         **{name: os.environ[name] for name in (*VARIABLES["keras"], *VARIABLES[backend]) if os.environ.get(name)},
     }
 

@@ -14,7 +14,7 @@ from kpipe.errors import ConfigError, Problem, listing, nearest
 from kpipe.folders import digest_path
 from kpipe.identity import keras_home
 from kpipe.matrix import Combination, Matrix
-from kpipe.paths import missing_path
+from kpipe.paths import path_problems
 from kpipe.references import is_open, references, substitute
 from kpipe.signature import REQUIRED, Parameter, Type, check, fits, parse, path_leaf
 from kpipe.spec import StageSpec
@@ -104,7 +104,7 @@ class Resolver:
             type_ = self.known[name].type
             if path_leaf(value, type_):
                 paths[name] = self.project.root / os.path.expanduser(value)
-                self.problems.extend(missing_path(paths[name], type_, name, value, self._at(name)))
+                self.problems.extend(path_problems(self.project.root, paths[name], type_, name, value, self._at(name)))
             modules.update(
                 (value, f"{leaf.text}.{value}") for leaf in type_.leaves() if leaf.kind == "module" and fits(value, leaf)
             )

@@ -13,12 +13,17 @@ from kpipe.tomlfile import as_toml, shown
 MOST = 1000  # how many neighbours are looked at for one that was meant
 
 
-def missing_path(path: Path, type_: Type, name: str, value: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
-    """The problem of a file or folder that is not there, with whatever else would be allowed."""
+def path_problems(root: Path, path: Path, type_: Type, name: str, value: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
+    """The problem of a file or folder that is not there, with whatever else would be allowed, or that holds the project."""
     kinds = {leaf.kind for leaf in type_.leaves()} & {"file", "folder"}
     what = " or ".join(sorted(kinds))
     try:
         if value and (path.is_dir() if kinds == {"folder"} else path.is_file() if kinds == {"file"} else path.exists()):
+            if path.is_dir() and root.resolve().is_relative_to(path.resolve()):
+                says = (
+                    f"{name} = {shown(value)}: the pipeline file itself lies in this folder, and every run changes what is in it"
+                )
+                yield Problem(says, at, hint="put the pictures into a folder of their own beside the pipeline file")
             return
         place = path if str(path).isprintable() else as_toml(str(path))
         state = (

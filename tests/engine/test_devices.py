@@ -52,6 +52,21 @@ def test_a_gpu_counts_only_where_the_backend_has_its_cuda_packages(monkeypatch: 
 
 
 @pytest.mark.usefixtures("two_gpus")
+def test_cuda_libraries_count_on_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries = {"nvidia-cudnn-cu12": "1.0", "nvidia-cublas-cu12": "1.0"}
+    on_gpu = identity.keras_identity("tensorflow")["packages"]
+    assert on_gpu.items() >= libraries.items()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not identity.keras_identity("tensorflow")["packages"].keys() & libraries.keys()
+
+
+def test_backend_of_another_distribution_counts_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "version", lambda name: None if name == "tensorflow" else "1.0")
+    monkeypatch.setattr(identity, "provider", lambda name: (f"{name}-cpu", "2.0"))
+    assert identity.keras_identity("tensorflow")["packages"] == {"keras": "1.0", "tensorflow-cpu": "2.0"}
+
+
+@pytest.mark.usefixtures("two_gpus")
 def test_no_gpu_is_given_twice_at_a_time() -> None:
     slots = Slots(3)
     first, second = slots.take(instance("jax", 1)), slots.take(instance("jax", 0))
