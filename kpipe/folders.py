@@ -6,68 +6,21 @@ import errno
 import hashlib
 import json
 import os
-import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from kpipe.digest import SMALL, digest_file, hashed
 from kpipe.files import replacing
-from kpipe.statcache import Stamp, StatCache, settled, stamp
+from kpipe.statcache import Stamp, StatCache, settled
+from kpipe.walk import Entry, entries
 
 AHEAD = 1024  # entries that wait for one before them
 NOTHING = ("", "", "")
-NO_STAMP: Stamp = (0, 0, 0, 0)
-
-
-class Entry(NamedTuple):
-    """One path below a folder."""
-
-    name: str  # relative
-    kind: str  # file, folder, special (never opened), broken, loop, unreadable
-    state: Stamp = NO_STAMP  # of a file
-    digest: str = ""  # of a file's content
-
-    @property
-    def seen(self) -> bytes:
-        """What a look at the entry gives."""
-        return f"{len(self.name)} {self.name} {self.kind} {self.state}\n".encode("utf-8", "surrogatepass")
-
-    @property
-    def meant(self) -> bytes:
-        """What of the entry counts."""
-        return f"{len(self.name)} {self.name} {self.kind} {self.digest}\n".encode("utf-8", "surrogatepass")
-
-
-def entries(folder: str, below: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Entry]:
-    """Every path below a folder, sorted in each folder; links count as what they point to."""
-    here = os.stat(folder)
-    above |= {(here.st_dev, here.st_ino)}
-    try:
-        inside = sorted(os.listdir(folder))  # names alone: there may be very many, and what a scan yields keeps its stat
-    except PermissionError:
-        yield Entry(below, "unreadable")
-        return
-    for own in inside:
-        name, path = below + own, f"{folder}/{own}"
-        try:
-            info = os.stat(path)
-        except OSError:
-            yield Entry(name, "broken")
-            continue
-        if stat.S_ISREG(info.st_mode):
-            yield Entry(name, "file", stamp(info))
-        elif not stat.S_ISDIR(info.st_mode):
-            yield Entry(name, "special")
-        elif (info.st_dev, info.st_ino) in above:
-            yield Entry(name, "loop")
-        else:
-            yield Entry(name, "folder")
-            yield from entries(path, f"{name}/", above)
 
 
 def look(folder: str) -> str:

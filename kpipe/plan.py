@@ -106,7 +106,7 @@ class Planner:
             return Miss(key, (Change("new", "its record was damaged"),) if torn else self.reasons(instance, key))
         if instance.id in self.force:
             return Miss(key, (Change("forced", "--force"),))
-        fault = self.store.fault(str(record["output_digest"]))
+        fault = self.store.fault(str(record["output_digest"]), contents=instance.stage.gather)  # it is exported without a reader
         if fault:
             return Miss(key, (Change("damaged", fault, old=record["output_digest"]),))
         return Hit(key, record)

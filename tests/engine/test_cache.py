@@ -44,6 +44,20 @@ def test_byte_flipped_behind_an_old_time_stamp_is_found_before_a_stage_reads_it(
     assert "a: 10.0 after 9" in toy.report
 
 
+def test_byte_flipped_behind_an_old_time_stamp_is_found_before_a_report_is_exported(toy: Toy) -> None:
+    toy.run()
+    before = toy.report
+    (found,) = (toy.root / ".kpipe" / "objects").glob("*/report.html")
+    info = found.stat()
+    found.chmod(0o644)
+    found.write_text(before.swapcase())
+    os.utime(found, ns=(info.st_atime_ns, info.st_mtime_ns))
+    for export in (toy.root / "reports").glob("*.html"):
+        export.unlink()
+    assert toy.ran() == {"report"}
+    assert toy.report == before
+
+
 def test_force_runs_a_stage_and_stops_where_its_output_is_the_same(toy: Toy) -> None:
     toy.run()
     assert toy.ran("--force", "fit[a]") == {"fit[a]"}

@@ -1,0 +1,1 @@
+"""What goes wrong in practice, done to kpipe and to other tools, and what each of them makes of it."""
