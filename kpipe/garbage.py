@@ -32,7 +32,7 @@ class Policy:
 class Item:
     """Something that can be removed as a whole."""
 
-    kind: str  # artifacts, memo, logs, scratch, quarantine
+    kind: str  # artifacts, memo, logs, scratch, compiled, quarantine
     name: str
     paths: tuple[Path, ...]  # removed in this order
     size: int
@@ -109,10 +109,11 @@ def memos(store: Store, use: Use) -> Iterator[tuple[Item, bool]]:
 
 
 def folders(store: Store, use: Use) -> Iterator[tuple[Item, bool]]:
-    """Logs of runs, what killed stages left for resuming, and what was set aside as damaged."""
-    for kind in ("logs", "scratch", "quarantine"):
+    """Logs of runs, what killed stages left for resuming, compiled programs, and what was set aside as damaged."""
+    for kind in ("logs", "scratch", "compiled", "quarantine"):
         for path in sorted((store.root / kind).glob("*")):
-            needed = path.name in use.needed_runs if kind == "logs" else kind == "scratch" and modified(path) >= use.since
+            recent = kind != "quarantine" and modified(path) >= use.since
+            needed = path.name in use.needed_runs if kind == "logs" else recent
             yield Item(kind, path.name, (path,), size([path]), modified(path)), needed
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kpipe.digest import digest_value
 from kpipe.identity import gpus
 
 
@@ -21,6 +22,16 @@ def describe_host() -> dict[str, Any]:
         "machine": platform.machine(), "system": system, "cpu": cpu_name(),
         "cores": cores, "memory_bytes": memory, "gpu": gpus(),
     }  # fmt: skip
+
+
+def processor() -> str:
+    """Short digest of what programs compiled for this processor depend on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    return digest_value([platform.machine(), cpu_name(), features])[:16]
 
 
 def cpu_name() -> str:

@@ -14,11 +14,11 @@ STAGES = sorted((ROOT / "stages").rglob("*.py"))
 HEAVY = {"keras", "tensorflow", "jax", "numpy", "pandas", "matplotlib", "seaborn", "scipy", "sklearn", "PIL", "torch", "jinja2"}
 LAYERS = [  # each may import only from the layers before it, or from its own without a circle
     {"errors", "files", "__init__"},
-    {"statcache", "digest", "folders", "identity", "host", "ranges", "contract"},
+    {"statcache", "digest", "walk", "folders", "identity", "host", "ranges", "contract"},
     {"source", "signature", "needs", "tomlfile", "syntax", "units", "axes", "matrix", "key", "explain", "task", "positions"},
-    {"sealed", "session"},
+    {"values", "sealed", "session"},
     {"references", "closure", "paths", "backends", "spec", "memo", "store"},
-    {"parameters", "stage", "imports", "worker", "executors", "executors.local", "executors.inline"},
+    {"parameters", "stage", "imports", "worker", "executors", "executors.environment", "executors.local", "executors.inline"},
     {"dag", "expand", "plan", "frontier", "slots"},
     {"outcome", "console"},
     {

@@ -17,6 +17,7 @@ MEANING = {
     "memo": "decoded files and activations",
     "logs": "what stages printed",
     "scratch": "left by stages that were killed",
+    "compiled": "programs that JAX compiled",
     "quarantine": "set aside as damaged",
 }
 

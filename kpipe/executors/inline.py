@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from kpipe.executors.local import environment
+from kpipe.executors.environment import environment
 from kpipe.task import Event, Executor, Task
 from kpipe.worker import run_task
 

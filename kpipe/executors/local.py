@@ -13,22 +13,14 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from kpipe.errors import FULL
+from kpipe.executors.environment import environment
 from kpipe.task import Event, Task
 
 GRACE_S = 5.0  # between asking a worker to stop and killing it
-KEEP_MEMORY = {  # glibc gives every large tensor back to the system and takes it anew, page by page: a third of a CPU step
-    "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
-    "MALLOC_TOP_PAD_": str(256 << 20),
-}
-
 HINTS = {
     "SIGKILL": "the kernel kills a process that takes too much memory: a smaller batch_size or image_size",
     "SIGBUS": FULL,  # a memory-mapped file had no room to grow into
 }
-THREADS = (  # NPROC is what XLA's CPU client reads
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC",
-)  # fmt: skip
 
 
 class Worker:
@@ -157,23 +149,3 @@ def died(code: int | None) -> dict[str, Any]:
         name = signal.Signals(-code).name
         return {"message": f"its process was ended by {name}", "hint": HINTS.get(name)}
     return {"message": f"its process ended with exit code {code}", "hint": None}
-
-
-def environment(task: Task, slots: int) -> dict[str, str]:
-    """The environment a worker of this kind starts with: what backends read must be there before they are imported."""
-    found = dict(os.environ)
-    found.pop("KERAS_BACKEND", None)
-    if task.backend:
-        found["KERAS_BACKEND"] = task.backend
-        found["CUDA_VISIBLE_DEVICES"] = ",".join(task.gpus)
-        found.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        found["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
-        found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-        if not task.gpus:
-            found = KEEP_MEMORY | {"JAX_PLATFORMS": "cpu"} | found
-    if slots > 1:
-        threads = str(max(1, (os.cpu_count() or 1) // slots))
-        for name in THREADS:
-            found.setdefault(name, threads)
-    found["PYTHONHASHSEED"] = "0"
-    return found

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from kpipe.executors.environment import environment
 from tests.engine.conftest import ALL, Toy
 
 FITS = {"fit[a]", "fit[b]"}
@@ -172,3 +177,18 @@ def test_threads_are_divided_among_jobs(toy: Toy) -> None:
     toy.environment = {"OMP_NUM_THREADS": "7"}
     toy.run("--jobs", "2")
     assert set((toy.root / "threads").read_text()) == {str(max(1, (os.cpu_count() or 1) // 2))}
+
+
+def test_programs_that_jax_compiled_are_kept_in_the_store_and_go_with_gc(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def folder(backend: str) -> str | None:
+        task: Any = SimpleNamespace(backend=backend, gpus=(), store=str(toy.root / ".kpipe"))
+        return environment(task, slots=1).get("JAX_COMPILATION_CACHE_DIR")
+
+    toy.run()
+    kept = Path(folder("jax") or "")
+    assert kept.is_dir() and kept.parent == toy.root / ".kpipe" / "compiled"
+    assert folder("tensorflow") is None
+    os.utime(kept, (1, 1))
+    assert json.loads(toy.kpipe("gc", "--keep-runs", "1", "--json").out)["items"][0]["kind"] == "compiled"
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
+    assert folder("jax") == "mine"
