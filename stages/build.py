@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -32,7 +33,8 @@ def run(
     backbone = stage.module(model)
     expected = contract(weights_scaling, backbone)
     applied = expected if pixels["scaling"] == "model" else Contract.from_json(pixels["contract"])
-    network = construct(backbone, tuple(pixels["image_size"]), applied)
+    with nullcontext() if weights == "random" else keras_files.no_random_weights():
+        network = construct(backbone, tuple(pixels["image_size"]), applied)
     if weights != "random":
         weights_files.load(network, weights, backbone)
     keras_files.write(network, stage.out / "backbone.keras")

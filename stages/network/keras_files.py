@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,22 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can carry
 
 def read(path: Path) -> keras.Model:
     """The model in a .keras file, not compiled."""
-    return keras.models.load_model(path, compile=False)
+    with no_random_weights():
+        return keras.models.load_model(path, compile=False)
+
+
+@contextmanager
+def no_random_weights() -> Iterator[None]:
+    """Begin with zeros what a file overwrites at once: drawing random weights takes JAX longer than reading the file.
+
+    Only the initializers that Keras's own layers have by default are switched off, as long as the block lasts.
+    """
+    drawing = keras.initializers.VarianceScaling.__call__
+    keras.initializers.VarianceScaling.__call__ = lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype)
+    try:
+        yield
+    finally:
+        keras.initializers.VarianceScaling.__call__ = drawing
 
 
 def write(model: keras.Model, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -182,3 +183,27 @@ def test_a_keras_file_has_the_same_bytes_whenever_its_content_is_the_same(tmp_pa
         keras_files.write(tiny.backbone(), tmp_path / f"{name}.keras")
     assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
     assert same(keras_files.read(tmp_path / "a.keras"), tiny.backbone())
+
+
+def test_reading_a_file_draws_no_random_weights_and_changes_none_that_are_drawn_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras_files.write(tiny.backbone(), tmp_path / "backbone.keras")
+    drawn: list[tuple[int, ...]] = []
+    scaling = keras.initializers.VarianceScaling
+    drawing = scaling.__call__
+    monkeypatch.setattr(
+        scaling, "__call__", lambda self, shape, dtype=None: (drawn.append(shape), drawing(self, shape, dtype))[1]
+    )
+
+    def head_of_what_was_read() -> np.ndarray:
+        keras.utils.set_random_seed(3)
+        dense = keras.layers.Dense(4)
+        dense(keras.layers.Flatten()(keras_files.read(tmp_path / "backbone.keras").output))
+        return np.array(dense.kernel)
+
+    quick = head_of_what_was_read()
+    assert len(drawn) == 1 and np.abs(quick).max() > 0
+    monkeypatch.setattr(keras_files, "no_random_weights", nullcontext)
+    assert np.array_equal(head_of_what_was_read(), quick)
+    assert len(drawn) == 1 + 4

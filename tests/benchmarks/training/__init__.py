@@ -1,0 +1,1 @@
+"""Training with kpipe against Keras scripts: the same networks, pictures and recipe, each in processes of its own."""
