@@ -1,4 +1,4 @@
-"""What a stage's function run() must look like, and the places of things in a source."""
+"""What a stage's function run() and the tables in its parameters must look like, and the places of things in a source."""
 
 from __future__ import annotations
 
@@ -33,6 +33,31 @@ def run_signature(tree: ast.Module) -> tuple[list[dict[str, Any]] | None, list[A
                 return None, [*span(default), says]
         found.append(parameter)
     return found, None
+
+
+def tables(tree: ast.Module) -> dict[str, list[dict[str, Any]]]:
+    """The module's TypedDict classes, each as its fields: name, annotation, whether it is required, place."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and [last_name(base) for base in node.bases] == ["TypedDict"]:
+            total = all(getattr(keyword.value, "value", True) for keyword in node.keywords if keyword.arg == "total")
+            fields = [field for field in node.body if isinstance(field, ast.AnnAssign)]
+            found[node.name] = [table_field(field, total) for field in fields]
+    return found
+
+
+def table_field(node: ast.AnnAssign, total: bool) -> dict[str, Any]:
+    """One field of a TypedDict; Required[...] and NotRequired[...] around its annotation are taken off."""
+    annotation, required = node.annotation, total
+    if isinstance(annotation, ast.Subscript) and last_name(annotation.value) in ("Required", "NotRequired"):
+        required = last_name(annotation.value) == "Required"
+        annotation = annotation.slice
+    return {"name": ast.unparse(node.target), "annotation": ast.unparse(annotation), "required": required, "at": span(node)}
+
+
+def last_name(node: ast.expr) -> str:
+    """typing.TypedDict -> TypedDict."""
+    return ast.unparse(node).rpartition(".")[2]
 
 
 def is_json(value: Any) -> bool:

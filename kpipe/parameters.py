@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ from kpipe.identity import keras_home
 from kpipe.matrix import Combination, Matrix
 from kpipe.paths import path_problems
 from kpipe.references import is_open, references, substitute
-from kpipe.signature import REQUIRED, Parameter, Type, check, fits, parse, path_leaf
+from kpipe.signature import REQUIRED, Annotations, Parameter, Type
 from kpipe.spec import StageSpec
 from kpipe.statcache import StatCache
 from kpipe.tomlfile import shown
+from kpipe.values import check, describe, fits, path_leaf
 
-ANNOTATIONS = 'str, int, float, bool, Literal[...], list[...], Annotated[float, "0 <= x < 1"], File, Folder, Module[...], unions'
+ANNOTATIONS = (
+    'str, int, float, bool, Literal[...], list[...], Annotated[float, "0 <= x < 1"], a TypedDict of this module, '
+    "File, Folder, Module[...], unions"
+)
 
 
 @dataclass(frozen=True)
@@ -49,24 +53,29 @@ def signature(project: Project, module: str) -> dict[str, Parameter]:
     if found["run_error"]:
         line, column, length, message = found["run_error"]
         raise ConfigError([Problem(f"{module}: {message}", file=path, line=line, column=column, length=length)])
+    annotations = Annotations(project.modules, found["tables"])
     parameters = {}
     problems: list[Problem] = []
     for row in found["run"] or []:
-        at = dict(zip(("line", "column", "length"), row["at"], strict=True))
         default = row.get("default", REQUIRED)
         try:
-            type_ = parse(row["annotation"], project.modules)
+            type_ = annotations.parse(row["annotation"])
         except (ValueError, SyntaxError) as e:
-            problems.append(Problem(f"{module}: parameter {row['name']}: {e}", hint=ANNOTATIONS, file=path, **at))
+            says = f"{module}: parameter {row['name']}: {e}"
+            problems.append(Problem(says, hint=ANNOTATIONS, file=path, **place(getattr(e, "at", row["at"]))))
             continue
-        mismatch = check(default, type_) if default is not REQUIRED else None
-        if mismatch:
+        if default is not REQUIRED and not fits(default, type_):
             says = f"{module}: the default of parameter {row['name']} is not what its annotation allows"
-            problems.append(Problem(says, hint=f"allowed: {mismatch.allowed}", file=path, **at))
+            problems.append(Problem(says, hint=f"allowed: {describe(type_)}", file=path, **place(row["at"])))
         parameters[row["name"]] = Parameter(row["name"], type_, default)
     if problems:
         raise ConfigError(problems)
     return parameters
+
+
+def place(at: Sequence[int]) -> dict[str, Any]:
+    """The place of a thing in a source, as contract.span gives it, for a Problem."""
+    return dict(zip(("line", "column", "length"), at, strict=True))
 
 
 def check_names(stage: StageSpec, known: Mapping[str, Parameter]) -> Iterator[Problem]:
@@ -129,13 +138,13 @@ class Resolver:
         except KeyError:
             self.problems.extend(undefined(raw, combination, self.matrix, self._at(name)))
             return
-        mismatch = check(value, parameter.type)
-        if mismatch is None:
+        found = check(value, parameter.type)
+        for mismatch in found:
+            on = "key" if mismatch.unknown or mismatch.missing else "value"
+            at = (*self._at(name), *mismatch.at)
+            self.problems.append(Problem(mismatch.says(name, raw, value), at, on=on, hint=mismatch.hint))
+        if not found:
             yield value
-            return
-        via = f" (from {raw})" if isinstance(raw, str) and value != raw else ""
-        hint = mismatch.hint or f"allowed: {mismatch.allowed}"
-        self.problems.append(Problem(f"{name} = {shown(value)}{via} is not allowed", self._at(name), hint=hint))
 
 
 def is_pretrained(value: Any, type_: Type) -> bool:

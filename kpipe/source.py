@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
-from kpipe.contract import is_json, run_signature, span
+from kpipe.contract import is_json, run_signature, span, tables
 from kpipe.digest import digest_value
 from kpipe.statcache import StatCache, stamp
 
-FACTS = 3  # raised when Facts or the way of digesting a definition changes
+FACTS = 4  # raised when Facts or the way of digesting a definition changes
 IMPORTS, ORDER, REST = "imports", "order of definitions", "module-level code"  # with the names, all that a module is
 COMPUTED = ("importlib.import_module", "import_module", "__import__", "exec", "eval")
 
@@ -27,6 +27,7 @@ class Facts(TypedDict):
     refused: list[list[Any]]  # [line, column, length, message, hint]
     run: list[dict[str, Any]] | None  # parameters of run(stage, *, ...); None where there is no run
     run_error: list[Any] | None  # [line, column, length, message]
+    tables: dict[str, list[dict[str, Any]]]  # TypedDict class -> its fields
     constants: dict[str, Any]  # module-level NAME = literal
 
 
@@ -64,6 +65,7 @@ def read_tree(tree: ast.Module) -> Facts:
         refused=list(refused(tree)),
         run=parameters,
         run_error=error,
+        tables=tables(tree),
         constants=constants(tree),
     )
 

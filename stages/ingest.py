@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -32,8 +33,10 @@ def run(
     A folder holds one folder a class, or train/, validation/ (or val/, valid/) and test/ with one folder a class each. A
     split that the folders do not give is drawn from the training images: `validation` and `test` are shares of each class.
     """
+    began = time.perf_counter()
     size = height_and_width(image_size)
     dataset = folders.read(stage, source, size, resize) if isinstance(source, Path) else samples.digits(size, resize)
+    stage.measure(decode_seconds=time.perf_counter() - began)  # finding and hashing files, decoding those not known yet
     _tell_skipped(stage, dataset, on_bad_image)
     splits.check_classes(dataset.items, dataset.classes, dataset.given)
     shares = {name: share for name, share in (("validation", validation), ("test", test)) if name not in dataset.given}

@@ -11,12 +11,12 @@ from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from kpipe.stage import Stage, StageError
-from stages.reporting import figures, palette, provenance, results, summary, svg, tables, verdict, wording
+from stages.reporting import costs, figures, palette, provenance, recipe, results, summary, svg, tables, verdict, wording
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result
 from stages.reporting.wording import printable
 
-FILTERS = ("count", "decimals", "evidence", "fixed", "memory", "p_value", "plural", "seconds")
+FILTERS = ("count", "decimals", "evidence", "fixed", "flops", "memory", "p_value", "plural", "seconds")
 
 
 def run(stage: Stage) -> None:
@@ -84,6 +84,10 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "per_class": tables.per_class,
         "confusions": tables.confusions,
         "f1": tables.f1_by_class(complete),
+        "recipe": recipe,
+        "spent": costs.spent,
+        "speed": costs.speed,
+        "layers_of": costs.layers,
         "backends": tables.by_backend(complete),
         "disagreement": tables.disagreement,
     }
@@ -123,6 +127,7 @@ def draw(complete: list[Result], folder: Path) -> dict[str, Markup]:
     drawn = {"intervals": figures.intervals(complete, colors), "costs": figures.costs(complete, colors)}
     for result in complete:
         drawn[f"curves-{result.slug}"] = figures.learning_curves(result, colors, limit)
+        drawn |= {name: recipe.finder_curve(name, result, phase, colors) for name, phase in recipe.found_rates(result)}
         drawn[f"confusion-{result.slug}"] = figures.confusion(result, colors)
     for name, text in drawn.items():
         (folder / f"{name}.svg").write_text(svg.on_paper(text), encoding="utf-8", newline="\n")

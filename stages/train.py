@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import keras
 
 from kpipe.stage import Stage
 from stages import json_files
 from stages.data.labels import Labels
-from stages.network import activations as prefix
-from stages.network import device, head, keras_files
-from stages.training.objective import LOSS
+from stages.network import device, graph, head, keras_files, parallel
+from stages.network.precision import float32_afterwards
+from stages.training import costs
+from stages.training import phases as recipe
+from stages.training.objective import Objective
 from stages.training.phases import Phase
 from stages.training.state import Row
 from stages.training.training import Settings, Training
+
+
+class PhaseTable(TypedDict, total=False):
+    """One of `phases`: what it leaves out is the stage's own value."""
+
+    unfreeze: Annotated[int, "0 <= unfreeze"] | Literal["all"]
+    epochs: Annotated[int, "1 <= epochs"]
+    learning_rate: Annotated[float, "0 < learning_rate"] | Literal["find"]
+    schedule: Literal["constant", "cosine", "step", "plateau"]
+    warmup: Annotated[float, "0 <= warmup"]
+    layer_decay: Annotated[float, "0 < layer_decay <= 1"]
 
 
 def run(
@@ -27,81 +41,140 @@ def run(
     *,
     epochs: Annotated[int, "1 <= epochs"] = 10,
     batch_size: Annotated[int, "1 <= batch_size"] = 32,
-    learning_rate: Annotated[float, "0 < learning_rate"] = 1e-3,
+    learning_rate: Annotated[float, "0 < learning_rate"] | Literal["find"] = 1e-3,
+    schedule: Literal["constant", "cosine", "step", "plateau"] = "constant",
+    warmup: Annotated[float, "0 <= warmup"] = 0.0,
+    plateau_patience: Annotated[int, "1 <= plateau_patience"] = 3,
+    layer_decay: Annotated[float, "0 < layer_decay <= 1"] = 1.0,
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam",
+    momentum: Annotated[float, "0 <= momentum < 1"] = 0.0,
+    weight_decay: Annotated[float, "0 <= weight_decay"] | None = None,
+    class_weights: Literal["none", "balanced"] = "none",
+    label_smoothing: Annotated[float, "0 <= label_smoothing < 1"] = 0.0,
     unfreeze: Annotated[int, "0 <= unfreeze"] | Literal["all"] = 0,
+    phases: list[PhaseTable] | None = None,
     pooling: Literal["avg", "flatten"] = "avg",
     units: Annotated[int, "0 <= units"] = 0,
     dropout: Annotated[float, "0 <= dropout < 1"] = 0.0,
     batchnorm: Literal["auto", "frozen", "train", "recalibrate"] = "auto",
     early_stopping: Annotated[int, "0 <= early_stopping"] = 0,
-    activations: Literal["float32", "off"] = "float32",
+    activations: Literal["float32", "float16", "off"] = "float32",
+    views: Annotated[int, "0 <= views"] = 0,
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
     seed: Annotated[int, "0 <= seed < 4294967296"] = 0,
 ) -> None:
-    """Write model.keras (uint8 RGB pixels in, probabilities out), history.csv and training.json.
+    """Write model.keras (uint8 RGB pixels in, probabilities out), history.csv, training.json and costs.json.
 
-    `unfreeze`: how many of the backbone's last layers learn. `batchnorm`, of the unfrozen BatchNormalization layers:
-    "frozen" keeps them in inference mode, "train" is plain Keras, "recalibrate" re-estimates their statistics after every
-    epoch, "auto" recalibrates where there are any. `early_stopping`: epochs without a better validation loss (0: never).
-    `activations`: whether those of the frozen layers are stored and reused.
+    `epochs`, `learning_rate`, `schedule`, `warmup`, `layer_decay`, `unfreeze`: of the only phase, or of all `phases` that do
+        not say their own; each phase has a new optimizer and begins with the weights that the one before chose.
+    `learning_rate`: a number, or "find": a learning-rate range test from the phase's first weights (training/finder.py).
+    `schedule`: of the rate over a phase's steps: "constant"; "cosine", to 0; "step", to a tenth at half and at three quarters;
+        "plateau", to a tenth after `plateau_patience` epochs without a better validation loss.
+    `warmup`: epochs, or parts of one, in which the rate rises from 0.
+    `layer_decay`: a layer learns at learning_rate * layer_decay ** (its depth below the head); 1: all at the same rate.
+    `optimizer`, `momentum` (sgd, rmsprop), `weight_decay` (left out: Keras's own, 0.004 for adamw and none for the others).
+    `class_weights`: "balanced" weighs an image by images / (classes * images of its class), in the training loss alone.
+    `label_smoothing`: this share of every label is spread over all classes, in the training loss alone. The validation loss
+        is always the plain cross-entropy, so that it can be compared between trainings.
+    `unfreeze`: how many of the backbone's last layers learn.
+    `pooling`, `units`, `dropout`: the head: how features are pooled, size of a hidden layer (0: none), dropout before the last.
+    `batchnorm`, of the unfrozen BatchNormalization layers: "frozen" keeps them in inference mode, "train" is plain Keras,
+        "recalibrate" re-estimates their statistics after every epoch, "auto" recalibrates where there are any.
+    `early_stopping`: epochs without a better validation loss that end a phase, whose best epoch is kept (0: never).
+    `activations`: those of the frozen layers are stored and reused, as "float32" (the same training as without), as "float16"
+        (half the disk, values rounded to 11 bits), or computed anew in every step ("off").
+    `views`, where preprocess augments: 0 augments every image anew in every epoch, so that its frozen layers are computed in
+        every epoch too; K keeps K augmented copies of each image and their activations, and epoch e shows copy
+        (e - 1) mod K + 1: as many times faster as epochs are more than copies, and less varied. With K >= epochs it is the
+        training of 0, whose activations serve the next experiment.
+    `precision`: in which the fitted layers compute, but for the softmax; "mixed_..." is for GPUs that are faster in it. The
+        variables, the frozen layers' activations and the saved model stay in float32.
     """
     began = time.perf_counter()
+    own = Phase(unfreeze, epochs, learning_rate, schedule, warmup, layer_decay)
+    asked = recipe.read(own, phases, run.__kwdefaults__ or {})
+    recipe.check(asked, plateau_patience, early_stopping)
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     computes_on = device.prepare()
     labels = Labels(stage.inputs["ingest"])
     layers = json_files.read(stage.inputs["build"] / "layers.json")["backbone_layers"]
-    backbone = keras_files.read(stage.inputs["build"] / "backbone.keras")
-    network = head.attach(backbone, classes=len(labels.classes), pooling=pooling, units=units, dropout=dropout)
     settings = Settings(
-        phases=[Phase(unfreeze, epochs, learning_rate)],
-        optimizer=optimizer,
+        phases=asked,
+        objective=Objective(optimizer, momentum, weight_decay, label_smoothing, class_weights, precision),
         batch_size=batch_size,
         batchnorm=batchnorm,
         patience=early_stopping,
+        plateau_patience=plateau_patience,
         activations=activations,
+        views=views,
         seed=seed,
     )
-    training = Training(stage, labels, network, layers, settings)
-    training.go()
-    keras_files.write(network, stage.out / "model.keras")
+    devices = parallel.choose(stage, min(batch_size, len(labels.rows("train"))))
+    with parallel.over(devices):
+        backbone = keras_files.read(stage.inputs["build"] / "backbone.keras")
+        network = head.attach(backbone, classes=len(labels.classes), pooling=pooling, units=units, dropout=dropout)
+        training = Training(stage, labels, network, layers, settings)
+        with parallel.synchronized(network), float32_afterwards(network):
+            training.go()
+        keras_files.write(network, stage.out / "model.keras")
     write_history(stage.out / "history.csv", training.state.history)
     json_files.write(stage.out / "training.json", tell(training))
+    work = costs.by_phase(training)
+    json_files.write(stage.out / "costs.json", work)
     stage.measure(
         train_seconds=time.perf_counter() - began - training.times.parts["prefix"],
         **training.times.told(len(labels.rows("train"))),
         device=computes_on,
+        devices=len(devices),
         peak_memory_bytes=device.peak_memory_bytes(),
+        **costs.measures(training, work, len(devices)),
     )
 
 
 def tell(training: Training) -> dict[str, Any]:
     """training.json. What differs between phases is that of the last one, at the top level."""
     settings, network, state = training.settings, training.network, training.state
-    outlines = [training.outline(number) for number in range(len(settings.phases))]
-    last = outlines[-1]
+    phases = [tell_phase(training, number) for number in range(len(settings.phases))]
+    last = training.outline(len(settings.phases) - 1)
     return {
         "parameters": network.count_params(),
         "trainable_parameters": sum(math.prod(variable.shape) for variable in network.trainable_variables),
         "classes": training.labels.classes,
         "unfreeze": settings.phases[-1].unfreeze,
         "unfrozen_layers": last.unfrozen,
-        "frozen_prefix": {"cut": last.cut, "layers": prefix.depth(network, last.cut)} if last.cut else None,
+        "frozen_prefix": phases[-1]["frozen_prefix"],
         "batchnorm": {
             "asked": settings.batchnorm,
             "used": last.batchnorm,
             "layers": len(last.learning),
             "names": last.learning,
         },
-        "loss": LOSS,
-        "optimizer": settings.optimizer,
-        "learning_rate": settings.phases[-1].learning_rate,
+        "phases": phases,
+        **settings.objective.as_json(training.labels.classes, training.class_weight),
+        "learning_rate": phases[-1]["learning_rate"],
         "batch_size": settings.batch_size,
+        "activations": settings.activations,
+        "views": settings.views,
         "seed": settings.seed,
         "epochs_run": len(state.history),
         "epoch_chosen": state.chosen,
         "watched": "val_loss_recalibrated" if last.batchnorm == "recalibrate" else "val_loss",
         "steps_per_epoch": math.ceil(len(training.labels.rows("train")) / settings.batch_size),
+    }
+
+
+def tell_phase(training: Training, number: int) -> dict[str, Any]:
+    """What was asked of one phase, and what it came to."""
+    phase, outline, found = training.settings.phases[number], training.outline(number), training.state.found.get(str(number))
+    depth = len(graph.part(training.network, [], outline.cut).layers) if outline.cut else 0
+    return {
+        **dataclasses.asdict(phase),
+        **[*training.state.ended, training.state.told()][number],
+        "unfrozen_layers": outline.unfrozen,
+        "frozen_prefix": {"cut": outline.cut, "layers": depth} if outline.cut else None,
+        "learning_rate": found["learning_rate"] if found else phase.learning_rate,
+        "finder": found,
     }
 
 

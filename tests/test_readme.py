@@ -37,11 +37,21 @@ def test_two_commands_of_one_line_do_all_set_up() -> None:
     )
 
 
-@pytest.mark.parametrize("number", range(len(blocks("toml"))))
-def test_pipeline_shown_is_valid(tmp_path: Path, number: int) -> None:
+WHOLE, *PARTS = blocks("toml")
+
+
+def with_part(part: str) -> str:
+    """The pipeline shown, with another text of one of its tables."""
+    name = part.splitlines()[0]
+    assert WHOLE.count(f"{name}\n") == 1
+    return re.sub(rf"^{re.escape(name)}\n(?:(?!\[).*\n)*", lambda _: part + "\n", WHOLE, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("text", [WHOLE, *map(with_part, PARTS)])
+def test_pipeline_shown_is_valid(tmp_path: Path, text: str) -> None:
     (tmp_path / "stages").symlink_to(ROOT / "stages")
     write_splits(tmp_path / "photos", counts={"train": 1, "validation": 1, "test": 1})
-    (tmp_path / "pipeline.toml").write_text(blocks("toml")[number])
+    (tmp_path / "pipeline.toml").write_text(text)
     done = plan(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
+from stages import disk
 from stages.data.images import BadImage, NotAnImage, Resize, Unreadable, explained, prepare
 
+HINT = "free some space, or set a smaller stages.ingest.params.image_size"
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -57,7 +59,7 @@ def decode(stage: Stage, files: Mapping[str, Path], size: tuple[int, int], resiz
 
 
 def _decode_into(folder: Path, stage: Stage, files: Mapping[str, Path], size: tuple[int, int], resize: Resize) -> None:
-    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (len(files), *size, 3))
+    images = disk.new_array(folder / "images.npy", np.uint8, (len(files), *size, 3), f"{len(files):,} decoded images", HINT)
 
     def one(numbered: tuple[int, tuple[str, Path]]) -> dict[str, Any] | None:
         row, (content, path) = numbered

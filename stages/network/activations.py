@@ -1,111 +1,116 @@
-"""The frozen prefix of a network: where it ends, and its activations for all images, computed once and stored."""
+"""Activations of a network's frozen part for many images, computed once and stored."""
 
 from __future__ import annotations
 
-import math
-import shutil
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kpipe.stage import Stage, StageError
-from stages.network.feed import BATCH, Feed
+from kpipe.stage import Memo, Stage, StageError
+from stages import disk, json_files
+from stages.data.rows import Rows
+from stages.network import graph
+from stages.network.feed import BATCH, Array, Feed
+from stages.network.prefix import Images, Prefix
+
+PART = 256_000_000  # bytes that are committed at a time: what a crash loses, and how much memory they take until then
+HINT = 'free some space, or set stages.train.params.activations = "float16", which takes half, or "off"'
+ByView = Mapping[int, NDArray[np.int64]]  # rows of images.npy
 
 
-def frontier(network: keras.Model, backbone_layers: Collection[str]) -> list[str]:
-    """Names of the operations whose outputs are the cut between what cannot change in training and what can.
+def feed(stage: Stage, prefix: Prefix) -> Feed:
+    """The network above the cut and the stored activations of all images; with no cut, the network and the pixels."""
+    if not prefix.cut:
+        return Feed(prefix.network, (Rows.of(prefix.images),))
+    return Feed(prefix.tail, stored(stage, prefix, Images.all(prefix.images))[0])
 
-    A tensor cannot change when nothing above it learns, uses batch statistics or draws random numbers; the head always
-    can. The cut is every such tensor that enters an operation of the other kind: in a residual network there may be
-    several. Empty where no weights lie below it, since then there is nothing to save.
+
+def stored(stage: Stage, prefix: Prefix, images: Images, later: Images | None = None) -> dict[int, tuple[Array, ...]]:
+    """For each view, the activations at each tensor of the cut; computed where the memo lacks them.
+
+    Who comes while another computes waits. StageError where the disk is too full for them and what is wanted later.
     """
-    names = {id(tensor): op.name for op in network.operations for tensor in keras.tree.flatten(op.output)}
-    changing: set[str] = set()
-    cut: dict[str, None] = {}
-    for op in network.operations:
-        inputs = [] if isinstance(op, keras.layers.InputLayer) else [names[id(t)] for t in keras.tree.flatten(op.input)]
-        if can_change(op) or is_head(op, backbone_layers) or changing.intersection(inputs):
-            changing.add(op.name)
-            cut.update((name, None) for name in inputs if name not in changing)
-    prefix = [layer for layer in network.layers if layer.name not in changing]
-    return list(cut) if any(layer.weights for layer in prefix) else []
+    with stage.memo("activations", **prefix.key, **images.key) as memo:
+        if missing := lacking(memo, images):
+            fill(stage, prefix, memo, missing, images, later)
+        found = {view: parts(memo, view) for view in images.views}
+    total = len(Rows.of(images.file))
+    return {
+        view: tuple(Rows([(part / f"{name}.npy", rows) for part, rows in held], total) for name in prefix.cut)
+        for view, held in found.items()
+    }
 
 
-def can_change(op: keras.Operation) -> bool:
-    """Whether the operation's output for the same input may change from step to step."""
-    if not isinstance(op, keras.layers.Layer):
-        return False
-    learns = op.trainable and bool(op.weights)  # BatchNormalization without gamma and beta still has statistics
-    return learns or hasattr(op, "seed_generator")
+def parts(memo: Memo, view: int) -> list[tuple[Path, NDArray[np.int64]]]:
+    """The parts that hold activations of a view, with the rows of each."""
+    found = [part for part in memo.parts if json_files.read(part / "part.json")["view"] == view]
+    return [(part, np.load(part / "rows.npy")) for part in found]
 
 
-def is_head(op: keras.Operation, backbone_layers: Collection[str]) -> bool:
-    """Whether the operation lies above the backbone: a new head must find the same activations."""
-    return isinstance(op, keras.layers.Layer) and op.name not in backbone_layers and op.name != "pixels"
+def lacking(memo: Memo, images: Images) -> dict[int, NDArray[np.int64]]:
+    """The rows of each view that no part holds."""
+    nothing = np.empty(0, np.int64)
+    held = {view: np.concatenate([nothing, *(rows for _, rows in parts(memo, view))]) for view in images.views}
+    missing = {view: np.setdiff1d(images.rows, rows) for view, rows in held.items()}
+    return {view: rows for view, rows in missing.items() if len(rows)}
 
 
-def tensors(network: keras.Model, cut: Sequence[str]) -> list[keras.KerasTensor]:
-    """The output of each named operation."""
-    outputs = {op.name: op.output for op in network.operations}
-    return [outputs[name] for name in cut]
-
-
-def depth(network: keras.Model, cut: Sequence[str]) -> int:
-    """Number of layers below the cut, the input layer included."""
-    return len(keras.Model(network.input, tensors(network, cut)).layers)
-
-
-def tail(network: keras.Model, cut: Sequence[str]) -> keras.Model:
-    """The network above the cut, as a model of the cut's tensors that shares the network's layers."""
-    inputs = tensors(network, cut)
-    return keras.Model(inputs if len(inputs) > 1 else inputs[0], network.output)
-
-
-def feed(stage: Stage, network: keras.Model, cut: Sequence[str], *, backbone: Path, images: Path) -> Feed:
-    """The network above the cut and the stored activations at the cut; with an empty cut, the network and the pixels.
-
-    `backbone` is the .keras file whose weights the prefix has. The activations, float32 (N, ...) for each tensor, are
-    computed for all images on first use and come from the memo afterwards.
-    """
-    pixels = np.load(images, mmap_mode="r")
-    if not cut:
-        return Feed(network, (pixels,))
-    names = list(cut)
-    with stage.memo("activations", weights=backbone, cut=names, images=images, dtype="float32") as memo:
-        if not memo.parts:
+def fill(stage: Stage, prefix: Prefix, memo: Memo, missing: ByView, images: Images, later: Images | None) -> None:
+    """Compute what is missing and commit it part by part."""
+    if prefix.below:
+        sources = stored(stage, prefix.below, images, later)
+    else:
+        refuse_full_disk(stage, prefix, missing, later)
+        sources = {view: (images.pixels(view),) for view in missing}
+    began, done, total = time.perf_counter(), 0, sum(map(len, missing.values()))
+    model, size = prefix.model, max(PART // prefix.bytes // BATCH, 1) * BATCH
+    for view, rows in missing.items():
+        for some in np.split(rows, range(size, len(rows), size)):
+            report = lambda n, before=done: stage.progress(before + n, total, doing="activations")  # noqa: E731
             with memo.new_part() as folder:
-                compute(network, names, pixels, folder, lambda done: stage.progress(done, len(pixels), doing="activations"))
-        stored = tuple(np.load(memo.parts[0] / f"{name}.npy", mmap_mode="r") for name in names)
-    return Feed(tail(network, names), stored)
+                compute(Feed(model, sources[view]), prefix, some, folder, report)
+                json_files.write(folder / "part.json", {"view": view})
+            done += len(some)
+    if not prefix.below:
+        told = {"cut": list(prefix.cut), "images": total, "seconds": time.perf_counter() - began}
+        stage.measure(prefix_computed=[*stage.measures.get("prefix_computed", []), told])
 
 
-def compute(
-    network: keras.Model, cut: Sequence[str], pixels: NDArray[np.uint8], folder: Path, progress: Callable[[int], None]
-) -> None:
-    """Write the activations of all images at each tensor of the cut as one .npy file below `folder`."""
-    outputs = tensors(network, cut)
-    prefix = Feed(keras.Model(network.input, outputs), (pixels,))
-    refuse_full_disk(outputs, len(pixels), folder)
+def compute(below: Feed, prefix: Prefix, rows: NDArray[np.int64], folder: Path, progress: Callable[[int], None]) -> None:
+    """Write the rows' numbers, and their activations at each tensor of the cut, as .npy files in `folder`."""
+    what, tensors = f"activations of {len(rows):,} images", graph.tensors(prefix.network, prefix.cut)
     files = [
-        np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(len(pixels), *tensor.shape[1:]))
-        for name, tensor in zip(cut, outputs, strict=True)
+        disk.new_array(folder / f"{name}.npy", prefix.dtype, (len(rows), *tensor.shape[1:]), what, HINT)
+        for name, tensor in zip(prefix.cut, tensors, strict=True)
     ]
-    for start, batch in enumerate(prefix.outputs(np.arange(len(pixels)), progress)):
-        for file, values in zip(files, batch, strict=True):
-            file[start * BATCH : start * BATCH + len(values)] = values
+    done = 0
+    for batch in below.outputs(rows, progress):
+        for name, file, values in zip(prefix.cut, files, batch, strict=True):
+            file[done : done + len(values)] = as_stored(values, prefix.dtype, name)
+        done += len(batch[0])
     for file in files:
         file.flush()
+    np.save(folder / "rows.npy", rows)
 
 
-def refuse_full_disk(outputs: Sequence[keras.KerasTensor], images: int, folder: Path) -> None:
-    """Raise StageError where the activations would not fit on the disk."""
-    needed = 4 * images * sum(math.prod(tensor.shape[1:]) for tensor in outputs)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise StageError(
-            f"the activations of {images:,} images take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
-            hint='free some space, or set stages.train.params.activations = "off"',
-        )
+def as_stored(values: NDArray[Any], dtype: str, name: str) -> NDArray[Any]:
+    """The values in the type in which they are stored; StageError where one is too large for it."""
+    try:
+        with np.errstate(over="raise"):
+            return values.astype(np.float32, copy=False).astype(dtype, copy=False)
+    except FloatingPointError:
+        says = f"{name} has activations that are too large for {dtype}"
+        raise StageError(says, hint='set stages.train.params.activations = "float32"') from None
+
+
+def refuse_full_disk(stage: Stage, prefix: Prefix, missing: ByView, later: Images | None) -> None:
+    """StageError where these, and those that are wanted later, would not fit on the disk."""
+    count = sum(map(len, missing.values()))
+    if later:
+        with stage.memo("activations", **prefix.key, **later.key) as memo:
+            count += sum(map(len, lacking(memo, later).values()))
+    disk.refuse_full(stage.out, count * prefix.bytes, f"activations of {count:,} images", HINT)

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.network import parallel
 from stages.network.feed import Feed
 
 SAMPLE = 1024  # images: the paper finds 1,000 enough
@@ -57,7 +58,7 @@ class BatchStatistics(keras.layers.Layer):  # type: ignore[misc]  # keras has no
     def call(self, inputs: Any) -> tuple[Any, Any, Any]:
         """The normalised inputs, and the mean and variance of every channel."""
         axes = [axis for axis in range(len(inputs.shape)) if axis != self.layer.axis % len(inputs.shape)]
-        mean, variance = keras.ops.moments(inputs, axes=axes)
+        mean, variance = keras.ops.moments(inputs, axes=axes, synchronized=self.layer.synchronized)
         normalised = keras.ops.batch_normalization(
             inputs,
             mean,
@@ -90,7 +91,8 @@ def batch_mode(model: keras.Model, names: Collection[str]) -> BatchMode:
         normalised, means[layer.name], variances[layer.name] = BatchStatistics(layer)(*args)
         return normalised
 
-    clone = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    plain = keras.Model(model.input, model.output)  # Keras would compile the clone of a compiled one, from text
+    clone = keras.models.clone_model(plain, clone_function=lambda layer: layer, call_function=call)
     return BatchMode(clone, keras.Model(clone.inputs, [*means.values(), *variances.values()]), list(means))
 
 
@@ -105,7 +107,7 @@ def estimate(mode: BatchMode, feed: Feed, rows: NDArray[np.int64], batch_size: i
     first: list[Any] = [0.0] * layers  # sums over batches of m, and of v + m^2
     second: list[Any] = [0.0] * layers
     for start in range(0, batches * size, size):
-        values = mode.moments.predict_on_batch(feed.take(rows[start : start + size]))
+        values = parallel.predict_on_batch(mode.moments, feed.take(rows[start : start + size]))
         for i in range(layers):
             mean, variance = (np.asarray(v, np.float64) for v in (values[i], values[layers + i]))
             first[i], second[i] = first[i] + mean, second[i] + variance + mean**2

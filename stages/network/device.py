@@ -31,11 +31,11 @@ def prepare() -> str:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        for gpu in tf.config.list_physical_devices("GPU"):
+        for number, gpu in enumerate(gpus):
             try:
                 tf.config.experimental.set_memory_growth(gpu, True)
             except RuntimeError:  # already in use, by an earlier stage that came through here too
-                continue
+                tf.config.experimental.reset_memory_stats(f"GPU:{number}")
     with suppress(OSError):  # not Linux, or not allowed: the peak is then that of the process's whole life
         Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
     return gpu_name(gpus[0]) if gpus else cpu_name()
@@ -50,6 +50,15 @@ def gpu_devices() -> list[Any]:
     import tensorflow as tf
 
     return list(tf.config.list_physical_devices("GPU"))
+
+
+def gpu_peak_bytes(gpu: Any, number: int) -> int:
+    """The peak of one GPU's memory, as the backend allocated it; `number` counts the GPUs that this process sees."""
+    if keras.backend.backend() == "jax":
+        return int((gpu.memory_stats() or {}).get("peak_bytes_in_use", 0))
+    import tensorflow as tf
+
+    return int(tf.config.experimental.get_memory_info(f"GPU:{number}")["peak"])
 
 
 def gpu_name(gpu: Any) -> str:
@@ -72,14 +81,13 @@ def cpu_name() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """The peak since prepare(): of the GPU's memory where there is one, else of this process's resident memory."""
-    gpus = gpu_devices()
-    if gpus and keras.backend.backend() == "jax":
-        return int((gpus[0].memory_stats() or {}).get("peak_bytes_in_use", 0))
-    if gpus:
-        import tensorflow as tf
+    """The peak since prepare(): of the fullest GPU's memory where there are any, else of this process's resident memory.
 
-        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    JAX counts from the beginning of the process on.
+    """
+    gpus = gpu_devices()
+    if gpus:
+        return max(gpu_peak_bytes(gpu, number) for number, gpu in enumerate(gpus))
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.network import parallel
+
 BATCH = 64  # images a step where no batch statistics are taken
+
+
+class Array(Protocol):
+    """Anything that gives rows of images: an array in memory, or one that reads them from the disk."""
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
 class Feed:
-    """`model` takes one batch of each of `arrays` (memory-mapped; row i of all of them belongs to image i)."""
+    """`model` takes one batch of each of `arrays`, whose row i belongs to image i."""
 
     model: keras.Model
-    arrays: tuple[NDArray[Any], ...]
+    arrays: tuple[Array, ...]
 
     def at(self, epoch: int) -> Feed:
         """The feed as it is in an epoch; only augmented ones change."""
@@ -39,13 +47,14 @@ class Feed:
     ) -> Iterator[list[NDArray[Any]]]:
         """The model's outputs in inference mode, batch by batch.
 
-        The last batch is filled up with copies of its last image, so that one shape is compiled; the copies' results
-        are dropped. In inference mode no image has an effect on another.
+        Several devices share a batch evenly, so it may be somewhat larger. The last batch is filled up with copies of its
+        last image, so that one shape is compiled; the copies' results are dropped. In inference mode no image has an
+        effect on another.
         """
+        batch_size += -batch_size % parallel.number()
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
             filled = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch))])
-            results = self.model.predict_on_batch(self.take(filled))
-            results = results if isinstance(results, list | tuple) else [results]
-            yield [np.asarray(result)[: len(batch)] for result in results]
+            results = parallel.predict_on_batch(self.model, self.take(filled))
+            yield [result[: len(batch)] for result in results]
             progress(start + len(batch))

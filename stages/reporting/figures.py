@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.ticker import MaxNLocator
 
+from stages.reporting import recipe
 from stages.reporting.palette import INK, MUTED, Palette
 from stages.reporting.results import Result
 from stages.reporting.svg import figure, render
@@ -53,7 +54,7 @@ def intervals(results: list[Result], palette: Palette) -> str:
 
 
 def learning_curves(result: Result, palette: Palette, loss_limit: float | None = None) -> str:
-    """Accuracy above, loss below, one line a curve by its own name; the epoch that was chosen is marked.
+    """Accuracy above, loss below, one line a curve by its own name; phases and the epoch that was chosen are marked.
 
     `loss_limit` ends the loss axis (a diverged epoch must not flatten the rest); the same for all branches of a report.
     """
@@ -62,6 +63,7 @@ def learning_curves(result: Result, palette: Palette, loss_limit: float | None =
         top, bottom = drawing.subplots(2, 1, sharex=True)
         for axes, measure in ((top, "accuracy"), (bottom, "loss")):
             _curves(axes, result, palette, measure)
+            recipe.mark_phases(axes, result, named=axes is top)
             axes.set_ylabel(measure)
         top.set(ylim=(-0.02, 1.02), yticks=(0, 0.25, 0.5, 0.75, 1))
         bottom.set_ylim(0, loss_limit)

@@ -159,4 +159,8 @@ def _once(texts: Iterable[str]) -> list[str]:
 
 def _text(value: Any) -> str:
     """A parameter's value the way TOML writes it."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_text(part)}' for name, part in value.items())} }}" if value else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
     return UNSET if value is None else json.dumps(value, ensure_ascii=False)

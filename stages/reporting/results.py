@@ -83,6 +83,11 @@ class Result:
         return dict(self.read("train", "training.json"))
 
     @cached_property
+    def costs(self) -> list[dict[str, Any]]:
+        """What every phase of the training computes for one image."""
+        return list(self.read("train", "costs.json"))
+
+    @cached_property
     def pixels(self) -> dict[str, Any]:
         return dict(self.read("preprocess", "pixels.json"))
 

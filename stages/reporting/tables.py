@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from stages.reporting import costs
 from stages.reporting.results import Result
 from stages.reporting.wording import listing
 
@@ -32,7 +33,7 @@ def _row(result: Result) -> dict[str, Any]:
         **_training_columns(metrics.get("train_modes") or {}),
         "parameters": metrics.get("parameters"),
         "trainable_parameters": metrics.get("trainable_parameters"),
-        "train_seconds": result.measure("train", "train_seconds"),
+        **costs.columns(result),
         "images_per_second": result.measure("train", "images_per_second"),
         "evaluate_images_per_second": result.measure("evaluate", "images_per_second"),
         "peak_memory_bytes": result.measure("train", "peak_memory_bytes"),

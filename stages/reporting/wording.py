@@ -68,6 +68,16 @@ def memory(value: float | None) -> str:
     return f"{value / 2**20:.0f} MiB"
 
 
+def flops(value: float | None) -> str:
+    """Floating-point operations with three digits: `48.0 kFLOP`, `7.71 GFLOP`."""
+    if value is None:
+        return "\N{EN DASH}"
+    exponent = min(max(int(math.log10(max(value, 1) * 1.0005)) // 3, 0), 5)
+    scaled = value / 1000**exponent
+    digits = 0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2
+    return f"{scaled:.{digits}f} {('', 'k', 'M', 'G', 'T', 'P')[exponent]}FLOP"
+
+
 def count(value: float | None) -> str:
     """Whole numbers in groups of three: `23 587 712` (narrow no-break spaces)."""
     return "\N{EN DASH}" if value is None else f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -1,33 +1,15 @@
-"""Training batches, in an order that follows from the seed and the epoch alone; augmented images for them."""
+"""Training batches, in an order that follows from the seed and the epoch alone."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.augment import Recipe, augment
 from stages.network.feed import Feed
-
-
-@dataclass(frozen=True)
-class AugmentedFeed(Feed):
-    """A feed of raw pixels that are augmented on their way, anew in every epoch (counted from 1)."""
-
-    recipe: Recipe
-    epoch: int = 1
-
-    def at(self, epoch: int) -> AugmentedFeed:
-        """The same feed in another epoch."""
-        return replace(self, epoch=epoch)
-
-    def take(self, rows: NDArray[np.int64]) -> Any:
-        """The augmented images of these rows, uint8."""
-        return augment(self.arrays[0][rows], rows, self.epoch, self.recipe)
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras has no types

@@ -16,7 +16,9 @@ from stages.network.feed import Feed
 from stages.network.scores import loss_and_accuracy
 from stages.training import state as states
 from stages.training.batches import Batches
+from stages.training.fitting import fit_epoch
 from stages.training.phases import Phase
+from stages.training.schedule import Plateau, Rate, rate_at
 from stages.training.state import Checkpoint, Row, State
 from stages.training.times import Times
 from stages.training.watch import NotFinite, Watch
@@ -61,6 +63,10 @@ class Course:
     recalibration: Recalibration | None
     variables: list[keras.Variable]  # all whose values may differ from those that training began with
     phase: Phase
+    number: int | None  # of the phase, from 1; None where it is the only one
+    rate: Rate  # what the optimizer follows
+    plateau: Plateau | None
+    class_weight: dict[int, float] | None
     epochs: int  # of all phases
     patience: int
     progress: Progress
@@ -95,12 +101,14 @@ def fit(course: Course, state: State, times: Times, checkpoint: Checkpoint) -> N
         row = train_epoch(course, epoch, times)
         with times.part("validation"):
             statistics = measure_epoch(course, epoch, row)
-        row["learning_rate"] = course.phase.learning_rate
+        row["learning_rate"] = rate_at(course.rate, int(keras.ops.convert_to_numpy(course.model.optimizer.iterations)) - 1)
         refuse_not_finite(row)
         state.history.append(row)
         if course.patience == 0 or row[course.watched] < state.best:
             state.best, state.chosen, state.statistics = row[course.watched], epoch, statistics
             state.weights = states.values(course.variables) if course.patience else None
+        if course.plateau:
+            state.plateau = course.plateau.after_epoch(epoch, row[course.watched])
         checkpoint.write(state, states.values(course.variables), states.values(course.model.optimizer.variables))
     if state.weights is not None:
         states.assign(course.variables, state.weights)
@@ -115,16 +123,15 @@ def train_epoch(course: Course, epoch: int, times: Times) -> Row:
     report = lambda step, **logs: course.progress((epoch - 1) * steps + step, course.epochs * steps, **logs)  # noqa: E731
     watch = Watch(epoch, steps, report)
     try:
-        model.fit(batches, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0, callbacks=[watch])
+        means = fit_epoch(model, batches, [watch], initial_epoch=epoch - 1, epochs=epoch, class_weight=course.class_weight)
     except NotFinite:
         raise StageError(
             f"the loss is not a finite number any more, in epoch {epoch}, step {min(watch.failed)} of {steps}",
             hint="lower learning_rate, or look at the scaling of the pixels",
         ) from None
-    times.epochs.append(watch.seconds)
-    times.first_step = times.first_step or watch.first_step_seconds
-    history = model.history.history
-    return {"epoch": epoch, "loss": float(history["loss"][-1]), "accuracy": float(history["accuracy"][-1])}
+    times.epoch((course.number or 1) - 1, watch.seconds, steps=steps, first_seconds=watch.first_step_seconds)
+    phase = {} if course.number is None else {"phase": course.number}
+    return {"epoch": epoch, **phase, "loss": means["loss"], "accuracy": means["accuracy"]}
 
 
 def measure_epoch(course: Course, epoch: int, row: Row) -> batchnorm.Statistics:

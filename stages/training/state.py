@@ -33,16 +33,23 @@ class State:
     weights: Arrays | None = None  # of the chosen epoch, where it is not simply the last one
     statistics: Statistics = field(default_factory=dict)  # re-estimated, of the chosen epoch
     plateau: dict[str, float] = field(default_factory=dict)  # of the schedule that waits for the watched loss
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)  # phase -> what its learning-rate finder found
+    ended: list[dict[str, int]] = field(default_factory=list)  # what phases that are over came to
 
     def begin(self, phase: int) -> None:
-        """Forget what belonged to the phase before."""
+        """Forget what belonged to the phase before, but for what is told of it."""
+        self.ended.append(self.told())
         self.phase, self.began, self.chosen, self.best = phase, len(self.history), 0, math.inf
         self.weights, self.statistics, self.plateau = None, {}, {}
+
+    def told(self) -> dict[str, int]:
+        """What the phase that is under way has come to."""
+        return {"first_epoch": self.began + 1, "epochs_run": len(self.history) - self.began, "epoch_chosen": self.chosen}
 
 
 def values(variables: Sequence[keras.Variable]) -> Arrays:
     """The variables' values in memory of their own."""
-    return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
+    return [variable.numpy() for variable in variables]
 
 
 def assign(variables: Sequence[keras.Variable], arrays: Sequence[NDArray[Any]]) -> None:
@@ -63,7 +70,8 @@ class Checkpoint:
         statistics = [array for pair in state.statistics.values() for array in pair]
         told = {
             "phase": state.phase, "began": state.began, "history": state.history, "chosen": state.chosen, "best": state.best,
-            "plateau": state.plateau, "statistics": list(state.statistics), "kept": state.weights is not None,
+            "plateau": state.plateau, "found": state.found, "ended": state.ended,
+            "statistics": list(state.statistics), "kept": state.weights is not None,
             "arrays": [len(variables), len(optimizer), len(kept), len(statistics)],
         }  # fmt: skip
         draft = self.path.with_suffix(".draft")
@@ -83,7 +91,8 @@ class Checkpoint:
                 variables, optimizer, kept, pairs = ([np.load(file) for _ in range(n)] for n in told["arrays"])
         except (OSError, ValueError, EOFError, KeyError) as e:
             raise ValueError(f"{self.path.name} is damaged: {e}") from None
-        state = State(**{name: told[name] for name in ("phase", "began", "history", "chosen", "best", "plateau")})
+        names = ("phase", "began", "history", "chosen", "best", "plateau", "found", "ended")
+        state = State(**{name: told[name] for name in names})
         state.weights = kept if told["kept"] else None
         state.statistics = dict(zip(told["statistics"], zip(pairs[::2], pairs[1::2], strict=True), strict=True))
         return state, variables, optimizer

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -75,6 +77,8 @@ def run(stage: Stage) -> None:
     (stage.out / "figures" / "one.svg").write_text("<svg/>")
 """
 
+NOT_INHERITED = ("KERAS_BACKEND", "KPIPE_STORE", "PYTHONDONTWRITEBYTECODE")  # the last: kpipe starts from its .pyc files
+
 
 @dataclass
 class Result:
@@ -105,6 +109,13 @@ class Toy:
         self.write("data/1.txt", "one")
         self.write("data/2.txt", "two")
 
+    def copy(self, root: Path) -> Self:
+        """The project, its store and its reports in another folder, as `cp -a` copies them."""
+        shutil.copytree(self.root, root, symlinks=True)
+        other = copy(self)
+        other.root, other.environment = root, dict(self.environment)
+        return other
+
     def write(self, name: str, text: str) -> Path:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +128,7 @@ class Toy:
         (self.root / name).write_text(text.replace(old, new))
 
     def command(self, *args: str) -> tuple[list[str], dict[str, str]]:
-        environment = {k: v for k, v in os.environ.items() if k not in ("KERAS_BACKEND", "KPIPE_STORE")}
+        environment = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
         return [sys.executable, "-m", "kpipe", *args], environment | self.environment
 
     def kpipe(self, *args: str) -> Result:

@@ -14,15 +14,29 @@ GOLDEN = Path(__file__).parent / "golden" / "explain.txt"
 VERSIONS = {"keras": "3.15.0", "tensorflow": "2.20.0", "jax": "0.8.0", "jaxlib": "0.8.0", "numpy": "2.1.0"}
 
 
-@pytest.fixture
-def learned(toy: Toy) -> Toy:
-    """The toy, its fit on keras and numpy of known versions, run once."""
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """A toy, its fit on keras and numpy of known versions, run once."""
+    toy = Toy(tmp_path_factory.mktemp("explain") / "project")
     toy.edit("stages/fit.py", "def run", "def unused() -> None:\n    import keras\n    import numpy\n\ndef run")
     install(toy, **VERSIONS)
-    toy.environment["PYTHONPATH"] = str(toy.root / "site")
-    toy.environment["KERAS_HOME"] = str(toy.root / "keras")
+    surround(toy)
     toy.run()
     return toy
+
+
+@pytest.fixture
+def learned(template: Toy, tmp_path: Path) -> Toy:
+    """A copy of the toy that has run."""
+    toy = template.copy(tmp_path / "project")
+    surround(toy)
+    return toy
+
+
+def surround(toy: Toy) -> None:
+    """Let the toy see the distributions and the Keras settings in its own folder."""
+    toy.environment["PYTHONPATH"] = str(toy.root / "site")
+    toy.environment["KERAS_HOME"] = str(toy.root / "keras")
 
 
 def install(toy: Toy, **versions: str) -> None:

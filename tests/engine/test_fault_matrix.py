@@ -147,13 +147,6 @@ class Project(Toy):
         self.page = Path(result.json["reports"][-1]).name
         return {row["instance"]: row["status"] for row in result.json["instances"]}
 
-    def copy(self, root: Path) -> Project:
-        """The project and its store in another folder, as `cp -a` copies them."""
-        shutil.copytree(self.root, root, symlinks=True)
-        other = copy.copy(self)
-        other.root, other.environment = root, dict(self.environment)
-        return other
-
     @property
     def report(self) -> str:
         return (self.root / "reports" / self.page).read_text()
@@ -930,7 +923,8 @@ def upgraded(file: str, old: str, new: str) -> Change:
     """Another kpipe than the installed one."""
 
     def copied(project: Project) -> None:
-        shutil.copytree(Path(kpipe.__file__).parent, project.root / "engine" / "kpipe")
+        without = shutil.ignore_patterns("__pycache__")  # other tests' processes write there meanwhile
+        shutil.copytree(Path(kpipe.__file__).parent, project.root / "engine" / "kpipe", ignore=without)
 
     return together(copied, edited(f"engine/kpipe/{file}", old, new), importable("engine"))
 

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
-from kpipe.signature import check, parse, path_leaf
+from kpipe.contract import tables
+from kpipe.signature import Annotations, Type
+from kpipe.values import check, path_leaf
+
+TABLES = """
+class Phase(TypedDict, total=False):
+    unfreeze: Required[Annotated[int, "0 <= unfreeze"] | Literal["all"]]
+    epochs: int
+
+class Warmup(typing.TypedDict):
+    epochs: float
+    after: NotRequired[list[Phase]]
+    def method(self): ...
+
+class Settings:
+    epochs: int
+"""
+
+
+def parse(annotation: str) -> Type:
+    return Annotations(lambda package: ["resnet50", "vgg16"], tables(ast.parse(TABLES))).parse(annotation)
 
 
 @pytest.mark.parametrize(
@@ -24,27 +46,44 @@ from kpipe.signature import check, parse, path_leaf
         ("Annotated[list[float], 'x > 0']", [[1, 2]], [[1, 0]]),
         ("Module['stages.backbones']", ["vgg16"], ["vgg"]),
         ("Literal['random'] | Pretrained | File", ["random", "imagenet", "a.h5"], [3]),
+        ("Phase", [{"unfreeze": 0}, {"unfreeze": "all", "epochs": 3}], [{}, {"epochs": 3}, {"unfreeze": -1}, [], None, 3, "x"]),
+        ("list[Phase]", [[], [{"unfreeze": 0}] * 2], [{"unfreeze": 0}, [{"unfreeze": 0}, {}], [3], ["x"]]),
+        ("list[Phase] | None", [None, [{"unfreeze": 1}]], [[None], [{"unfreeze": None}]]),
+        ("Phase | Literal['off']", ["off", {"unfreeze": 1}], ["of", {"unfreeze": "of"}]),
+        ("Warmup", [{"epochs": 1.5, "after": [{"unfreeze": 2}]}], [{"epochs": 1, "after": {}}, {"epochs": 1, "after": [{}]}]),
     ],
 )
 def test_check(annotation: str, good: list, bad: list) -> None:
-    type_ = parse(annotation, lambda package: ["resnet50", "vgg16"])
+    type_ = parse(annotation)
     assert [v for v in good if check(v, type_)] == []
     assert [v for v in bad if not check(v, type_)] == []
 
 
 def test_nearest_name_is_hinted() -> None:
-    mismatch = check("vg16", parse("Module['stages.backbones']", lambda package: ["resnet50", "vgg16"]))
-    assert mismatch and mismatch.hint == 'did you mean "vgg16"?'
+    [mismatch] = check("vg16", parse("Module['stages.backbones']"))
+    assert mismatch.hint == 'did you mean "vgg16"?'
 
 
 def test_a_path_is_what_no_other_alternative_is() -> None:
-    type_ = parse("Literal['random'] | Pretrained | File", lambda package: [])
+    type_ = parse("Literal['random'] | Pretrained | File")
     assert path_leaf("random", type_) is None
     assert path_leaf("imagenet", type_) is None
     assert path_leaf("w.h5", type_) is not None
 
 
-@pytest.mark.parametrize("annotation", ["dict", "complex", "tuple[int]", "Optional[int]", "np.ndarray"])
+@pytest.mark.parametrize("annotation", ["dict", "complex", "tuple[int]", "Optional[int]", "np.ndarray", "Settings", "Unknown"])
 def test_other_annotations_are_refused(annotation: str) -> None:
     with pytest.raises(ValueError, match="is not one that a stage's parameter may have"):
-        parse(annotation, lambda package: [])
+        parse(annotation)
+
+
+def test_every_mistake_in_tables_has_its_place() -> None:
+    value = [{"unfreeze": 0, "epochs": 2.5}, {"unfreeze": -1, "epohcs": 3}, {}, "x"]
+    places = [(mismatch.at, mismatch.unknown, mismatch.missing) for mismatch in check(value, parse("list[Phase]"))]
+    assert places == [
+        ((0, "epochs"), None, None),
+        ((1, "unfreeze"), None, None),
+        ((1, "epohcs"), "epohcs", None),
+        ((2,), None, "unfreeze"),
+        ((3,), None, None),
+    ]

@@ -51,6 +51,8 @@ class Run:
     findings: Sequence[dict[str, Any]] = ()
     notices: Sequence[str] = ()
     params: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)  # more of training.json
+    measures: dict[str, Any] = field(default_factory=dict)  # more of what the training measured
 
 
 def branches(folder: Path, runs: Iterable[Run], data: Data | None = None) -> list[Branch]:
@@ -154,8 +156,10 @@ def write_train(folder: Path, run: Run, data: Data) -> None:
         "batchnorm": {"asked": "auto", "used": used, "layers": layers}, "loss": "categorical_crossentropy",
         "epochs_run": run.epochs, "epoch_chosen": run.epochs, "trainable_parameters": PARAMETERS[run.model],
         "parameters": PARAMETERS[run.model], "watched": "val_accuracy", "steps_per_epoch": 10, "batch_size": 32,
-        "optimizer": "adam", "seed": 0,
+        "optimizer": "adam", "seed": 0, **run.training,
     })  # fmt: skip
+    layer = {"name": "probabilities", "forward": 6000, "weights": 6000, "inputs": 0, "activation_bytes": 12}
+    dump(folder / "costs.json", [{"cut": ["out"], "prefix_flops": 10**8, "step_flops": 12000, "layers": [layer]}])
 
 
 def write_evaluate(folder: Path, run: Run, ingest: Path, data: Data) -> None:
@@ -220,7 +224,18 @@ def record(need: str, run: Run, data: Data) -> dict[str, Any]:
     }
     identity = f"{need}-{run.model}-{run.backend if with_keras else ''}-{run.axes if need != 'ingest' else ''}"
     digest = f"{zlib.crc32(identity.encode()):08x}" * 8
-    measures = {"train_seconds": run.seconds, "images_per_second": 230.4, "peak_memory_bytes": 1.4e9, "device": "cpu (AVX-512)"}
+    measures: dict[str, dict[str, Any]] = {
+        "ingest": {"decode_seconds": 3.21},
+        "train": {
+            "train_seconds": run.seconds, "images_per_second": 230.4, "peak_memory_bytes": 1.4e9, "device": "cpu (AVX-512)",
+            "devices": 1, "prefix_seconds": 12.3, "compile_seconds": 4.56, "step_seconds": 7.89,
+            "validation_seconds": 1.26, "forward_flops": 7.71e9, "prefix_flops": 6.9e9, "step_flops": 2.43e9,
+            "activation_bytes": 3 * 2**30, "tail_activation_bytes": 5 * 2**20, "peak_flops_per_second": 4e11,
+            "prefix_flops_per_second": 3.12e11, "prefix_share_of_peak": 0.78, "train_flops_per_second": 1.6e11,
+            "train_share_of_peak": 0.4, **run.measures,
+        },
+        "evaluate": {"evaluate_seconds": 6.54, "images_per_second": 512.0},
+    }  # fmt: skip
     return {
         "stage": f"stages.{need}",
         "key": {"params": params[need], "python": "3.11", "packages": {"numpy": "2.4.6"}, "keras": keras if with_keras else None},
@@ -229,7 +244,7 @@ def record(need: str, run: Run, data: Data) -> dict[str, Any]:
         "created": "2026-01-02T03:04:05Z",
         "host": {"machine": "x86_64", "cpu": "Example CPU", "cores": 2, "memory_bytes": 8 * 2**30, "gpu": []},
         "seconds": run.seconds + 1,
-        "measures": measures if need == "train" else {},
+        "measures": measures.get(need, {}),
         "notices": list(run.notices) if need == "train" else [],
         "git": "0123456789abcdef0123456789abcdef01234567",
     }

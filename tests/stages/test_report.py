@@ -75,12 +75,23 @@ def two() -> list[Run]:
     ]
 
 
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory: pytest.TempPathFactory) -> list[Branch]:
+    """Two branches, one of them with a finding."""
+    return branches(tmp_path_factory.mktemp("run"), two())
+
+
+@pytest.fixture(scope="module")
+def out(gathered: list[Branch], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Their report, for tests that only read it."""
+    return reported(tmp_path_factory.mktemp("report"), gathered)
+
+
 def words(out: Path) -> str:
     return " ".join(Page((out / "report.html").read_text()).text.split())
 
 
-def test_report_gives_page_table_and_figures(tmp_path: Path) -> None:
-    out = made(tmp_path, two())
+def test_report_gives_page_table_and_figures(out: Path) -> None:
     assert sorted(file.name for file in out.iterdir()) == ["figures", "report.csv", "report.html"]
     drawn = sorted(file.name for file in (out / "figures").iterdir())
     branch = ["1-resnet50.svg", "2-vgg16.svg"]
@@ -90,15 +101,14 @@ def test_report_gives_page_table_and_figures(tmp_path: Path) -> None:
     assert 0.8 < float(rows[1]["test_accuracy"]) < 0.95
 
 
-def test_report_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    gathered = branches(tmp_path / "run", two())
-    first, second = reported(tmp_path / "first", gathered), reported(tmp_path / "second", gathered)
-    files = [file.relative_to(first) for file in sorted(first.rglob("*")) if file.is_file()]
-    assert [(first / f).read_bytes() for f in files] == [(second / f).read_bytes() for f in files]
+def test_report_twice_gives_the_same_bytes(tmp_path: Path, gathered: list[Branch], out: Path) -> None:
+    again = reported(tmp_path, gathered)
+    files = [file.relative_to(out) for file in sorted(out.rglob("*")) if file.is_file()]
+    assert [(out / f).read_bytes() for f in files] == [(again / f).read_bytes() for f in files]
 
 
-def test_page_says_what_was_measured(tmp_path: Path) -> None:
-    text = words(made(tmp_path, two()))
+def test_page_says_what_was_measured(out: Path) -> None:
+    text = words(out)
     for sentence in (
         "ResNet50 and VGG16 on digits, TensorFlow",
         "On the moving statistics ResNet50 reaches 0.21 on validation (epoch 8), after re-estimation 0.96",
@@ -113,8 +123,8 @@ def test_page_says_what_was_measured(tmp_path: Path) -> None:
         assert sentence in text
 
 
-def test_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
-    html = (made(tmp_path, two()) / "report.html").read_text()
+def test_page_is_whole_and_needs_nothing_else(out: Path) -> None:
+    html = (out / "report.html").read_text()
     page = Page(html)
     assert page.open == []
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object", "base", "form")]
@@ -123,16 +133,16 @@ def test_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     assert not re.search(r"@import|url\((?!#)", html)
 
 
-def test_page_has_unique_ids_and_every_inner_link_arrives(tmp_path: Path) -> None:
-    page = Page((made(tmp_path, two()) / "report.html").read_text())
+def test_page_has_unique_ids_and_every_inner_link_arrives(out: Path) -> None:
+    page = Page((out / "report.html").read_text())
     ids = [attrs["id"] for _, attrs in page.tags if attrs.get("id")]
     assert len(ids) == len(set(ids))
     links = {str(attrs["href"])[1:] for tag, attrs in page.tags if tag == "a" and str(attrs.get("href")).startswith("#")}
     assert links <= set(ids)
 
 
-def test_headings_descend_one_level_at_a_time_and_pictures_have_words(tmp_path: Path) -> None:
-    page = Page((made(tmp_path, two()) / "report.html").read_text())
+def test_headings_descend_one_level_at_a_time_and_pictures_have_words(out: Path) -> None:
+    page = Page((out / "report.html").read_text())
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
@@ -152,8 +162,7 @@ def test_hostile_names_are_shown_not_run(tmp_path: Path) -> None:
     assert "ha\\u001bha.png" in page.text
 
 
-def test_csv_inside_the_page_is_the_csv_beside_it(tmp_path: Path) -> None:
-    out = made(tmp_path, two())
+def test_csv_inside_the_page_is_the_csv_beside_it(out: Path) -> None:
     [link] = [attrs["href"] for _, attrs in Page((out / "report.html").read_text()).tags if attrs.get("download")]
     assert base64.b64decode(str(link).split(",", 1)[1]) == (out / "report.csv").read_bytes()
 

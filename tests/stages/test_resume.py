@@ -46,6 +46,10 @@ TRAININGS: list[dict[str, Any]] = [
     {"unfreeze": 4, "epochs": 5, "pooling": "flatten", "units": 8, "dropout": 0.3, "batchnorm": "train"},
     {"unfreeze": 0, "epochs": 6, "learning_rate": 0.5, "early_stopping": 2},
     {"unfreeze": 4, "epochs": 6, "learning_rate": 0.1, "early_stopping": 2, "optimizer": "sgd"},
+    {"phases": [{"epochs": 2}, {"unfreeze": 4, "epochs": 3, "schedule": "cosine", "warmup": 0.5}], "dropout": 0.3},
+    {"phases": [{"unfreeze": "all", "epochs": 3}, {"epochs": 2}], "learning_rate": "find", "batch_size": 16, "units": 8},
+    {"epochs": 6, "schedule": "plateau", "plateau_patience": 1, "learning_rate": 3.0, "optimizer": "rmsprop", "warmup": 0.5},
+    {"epochs": 5, "schedule": "step", "layer_decay": 0.7, "unfreeze": 4, "optimizer": "adamw", "label_smoothing": 0.1},
 ]
 
 
@@ -59,7 +63,8 @@ def test_training_cut_off_in_an_epoch_ends_with_the_same_bytes(tmp_path: Path, s
     last = attempt(run, "third", None, **settings)
     assert min(last.epochs) == 4
     assert tiny.content(last.out) == undisturbed
-    assert last.notices == ["training was cut off, and went on after epoch 3"]
+    assert last.notices[0] == "training was cut off, and went on after epoch 3"
+    assert all("was found" in notice for notice in last.notices[1:])
 
 
 def test_damaged_checkpoint_is_said_and_training_begins_anew(tmp_path: Path) -> None:
@@ -72,3 +77,16 @@ def test_damaged_checkpoint_is_said_and_training_begins_anew(tmp_path: Path) -> 
     last = attempt(run, "second", None, **settings)
     assert min(last.epochs) == 1 and tiny.content(last.out) == undisturbed
     assert "checkpoint.npy is damaged" in last.notices[0] and "begins anew" in last.notices[0]
+
+
+def test_rate_that_was_found_is_not_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny.start(tmp_path)
+    settings: dict[str, Any] = {"phases": [{"epochs": 2, "learning_rate": 0.01}, {"unfreeze": "all", "epochs": 2}]}
+    settings |= {"learning_rate": "find", "batch_size": 16}
+    undisturbed = tiny.content(run.run("train", train.run, **settings))
+    attempt(run, "first", 3, **settings)  # the second phase's first epoch: after the search, before any checkpoint of an epoch
+    monkeypatch.setattr("stages.training.finder.find", None)
+    last = attempt(run, "second", None, **settings)
+    assert min(last.epochs) == 3
+    assert tiny.content(last.out) == undisturbed
+    assert "phase 2: learning rate" in last.notices[1]

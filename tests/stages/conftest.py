@@ -1,0 +1,22 @@
+"""What tests of the Keras stages share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import pytest
+
+
+@pytest.fixture
+def sums_as_written() -> Iterator[None]:
+    """Both graphs add in the order in which they are written: TensorFlow's arithmetic optimizer reorders sums, by rounding,
+    differently in a whole network than in its tail (found by switching its graph optimizers off one by one)."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+    yield
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
