@@ -8,6 +8,7 @@ from typing import Any
 
 from kpipe.digest import framed
 from kpipe.source import ORDER
+from kpipe.tomlfile import as_toml
 
 MISSING = "(none)"
 
@@ -49,8 +50,8 @@ def shown(value: Any) -> str:
     """A value as the pipeline file would write it."""
     if value is None:
         return MISSING
-    if isinstance(value, bool):
-        return str(value).lower()
+    if isinstance(value, (bool, list, dict)):
+        return as_toml(value)
     return f'"{value}"' if isinstance(value, str) and not value.replace(".", "").isalnum() else str(value)
 
 

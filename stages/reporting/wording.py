@@ -60,12 +60,12 @@ def seconds(value: float | None) -> str:
 
 
 def memory(value: float | None) -> str:
-    """Bytes in binary units: `512 MiB`, `1.4 GiB`."""
+    """Bytes in binary units: `160 KiB`, `512 MiB`, `1.4 GiB`."""
     if value is None:
         return "\N{EN DASH}"
     if value >= 2**30:
         return f"{value / 2**30:.1f} GiB"
-    return f"{value / 2**20:.0f} MiB"
+    return f"{value / 2**20:.0f} MiB" if value >= 2**20 else f"{value / 2**10:.0f} KiB"
 
 
 def flops(value: float | None) -> str:

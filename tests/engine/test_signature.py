@@ -50,7 +50,11 @@ def parse(annotation: str) -> Type:
         ("list[Phase]", [[], [{"unfreeze": 0}] * 2], [{"unfreeze": 0}, [{"unfreeze": 0}, {}], [3], ["x"]]),
         ("list[Phase] | None", [None, [{"unfreeze": 1}]], [[None], [{"unfreeze": None}]]),
         ("Phase | Literal['off']", ["off", {"unfreeze": 1}], ["of", {"unfreeze": "of"}]),
-        ("Warmup", [{"epochs": 1.5, "after": [{"unfreeze": 2}]}], [{"epochs": 1, "after": {}}, {"epochs": 1, "after": [{}]}]),
+        (
+            "Warmup",
+            [{"epochs": 1}, {"epochs": 1.5, "after": [{"unfreeze": 2}]}],
+            [{}, {"epochs": 1, "after": {}}, {"epochs": 1, "after": [{}]}],
+        ),
     ],
 )
 def test_check(annotation: str, good: list, bad: list) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import keras
 import pytest
 
 
@@ -12,6 +11,8 @@ import pytest
 def sums_as_written() -> Iterator[None]:
     """Both graphs add in the order in which they are written: TensorFlow's arithmetic optimizer reorders sums, by rounding,
     differently in a whole network than in its tail (found by switching its graph optimizers off one by one)."""
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         yield
         return

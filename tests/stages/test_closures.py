@@ -123,6 +123,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "network/prefix.py",
             "network/scores.py",
             "pixels.py",
+            "trained.py",
         ],
         ["jax", "keras", "numpy", "scipy", "sklearn", "tensorflow"],
     ),
