@@ -10,7 +10,6 @@ from stages.reporting.wording import fixed, flops
 SPENT = {  # heading -> stage and measure, in the order in which things happen
     "reading images": ("ingest", "decode_seconds"),
     "activations": ("train", "prefix_seconds"),
-    "learning rate": ("train", "finder_seconds"),
     "compiling": ("train", "compile_seconds"),
     "steps": ("train", "step_seconds"),
     "validation": ("train", "validation_seconds"),
