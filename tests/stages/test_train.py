@@ -48,7 +48,7 @@ def test_the_same_stage_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     first = tiny.content(run.run("train", train.run, **settings))
     tiny.network(3)  # names and random numbers that a stage must not depend on
     assert tiny.content(run.run("train", train.run, **settings)) == first
-    assert sorted(first) == ["history.csv", "model.keras", "training.json"]
+    assert sorted(first) == ["costs.json", "history.csv", "model.keras", "training.json"]
 
 
 def test_another_seed_gives_another_model(tmp_path: Path) -> None:
