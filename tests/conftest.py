@@ -1,0 +1,23 @@
+"""Over how many processes the tests are spread."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kpipe.identity import gpus
+
+MOST = 4  # each imports TensorFlow: a gigabyte of memory
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Quick tests: a process for each core. None but this one (0) for slow tests, which train on all cores at real size, for a
+    single file, so that its output is seen and a debugger works, and where there is a GPU, which one process has for itself."""
+    alone = len(config.args) == 1 and Path(config.args[0].partition("::")[0]).is_file()
+    if config.getoption("markexpr") != "not slow" or alone or gpus():
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST) if cores > 1 else 0
