@@ -21,8 +21,14 @@ VARIABLES = {  # of the environment, that change what is computed
     "tensorflow": ("TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"),
     "jax": ("JAX_DEFAULT_DTYPE_BITS", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64"),
 }
-CUDA_PACKAGES = {"tensorflow": "nvidia-cudnn-cu12", "jax": "jax-cuda12-plugin"}  # without it a backend sees no GPU
-CUDA_LIBRARIES = ("jax-cuda12-pjrt", "nvidia-cublas-cu12", "nvidia-cudnn-cu12")  # compute on one, where they are installed
+CUDA_PACKAGES = {  # without one of them a backend sees no GPU
+    "tensorflow": ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),
+    "jax": ("jax-cuda12-plugin", "jax-cuda13-plugin"),
+}
+CUDA_LIBRARIES = (  # compute on one, where they are installed
+    *("jax-cuda12-pjrt", "nvidia-cublas-cu12", "nvidia-cudnn-cu12"),
+    *("jax-cuda13-pjrt", "nvidia-cublas", "nvidia-cudnn-cu13"),
+)
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "cv2": "opencv-python"}
 
 
@@ -117,7 +123,7 @@ def keras_config() -> dict[str, Any]:
 def keras_identity(backend: str) -> dict[str, Any]:
     """Everything about Keras that can change a number."""
     device = device_kind(backend)
-    libraries = (CUDA_PACKAGES[backend], *CUDA_LIBRARIES) if device == "gpu" else ()
+    libraries = (*CUDA_PACKAGES[backend], *CUDA_LIBRARIES) if device == "gpu" else ()
     return {
         "backend": backend,
         "packages": package_versions(("keras", *BACKENDS[backend])) | {n: v for n in libraries if (v := version(n))},
@@ -138,4 +144,4 @@ def gpus() -> list[str]:
 
 def device_kind(backend: str) -> str:
     """ "gpu" where this machine has one that the installed backend can use, else "cpu"."""
-    return "gpu" if gpus() and version(CUDA_PACKAGES[backend]) else "cpu"
+    return "gpu" if gpus() and any(map(version, CUDA_PACKAGES[backend])) else "cpu"

@@ -16,10 +16,11 @@ from stages.network.feed import Feed
 from stages.network.scores import loss_and_accuracy
 from stages.training import state as states
 from stages.training.batches import Batches
+from stages.training.checkpoint import Checkpoint
 from stages.training.fitting import fit_epoch
 from stages.training.phases import Phase
 from stages.training.schedule import Plateau, Rate, rate_at
-from stages.training.state import Checkpoint, Row, State
+from stages.training.state import Row, State
 from stages.training.times import Times
 from stages.training.watch import NotFinite, Watch
 
@@ -109,7 +110,7 @@ def fit(course: Course, state: State, times: Times, checkpoint: Checkpoint) -> N
             state.weights = states.values(course.variables) if course.patience else None
         if course.plateau:
             state.plateau = course.plateau.after_epoch(epoch, row[course.watched])
-        checkpoint.write(state, states.values(course.variables), states.values(course.model.optimizer.variables))
+        checkpoint.keep(state, course.variables, course.model.optimizer.variables)
     if state.weights is not None:
         states.assign(course.variables, state.weights)
     batchnorm.assign(course.network, state.statistics)

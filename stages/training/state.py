@@ -1,13 +1,10 @@
-"""How far a training has come, and the file from which it goes on after a crash."""
+"""How far a training has come."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,7 +15,6 @@ from stages.network.batchnorm import Statistics
 
 Row = dict[str, float]
 Arrays = list[NDArray[Any]]
-NAME = "checkpoint.npy"
 
 
 @dataclass
@@ -56,43 +52,3 @@ def assign(variables: Sequence[keras.Variable], arrays: Sequence[NDArray[Any]]) 
     """Give the variables these values."""
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One file, replaced as a whole after every epoch: the state as JSON, then arrays, each as numpy writes it."""
-
-    path: Path
-
-    def write(self, state: State, variables: Arrays, optimizer: Arrays) -> None:
-        """Keep the state, the values of the variables that may have changed, and the optimizer's."""
-        kept = state.weights or []
-        statistics = [array for pair in state.statistics.values() for array in pair]
-        told = {
-            "phase": state.phase, "began": state.began, "history": state.history, "chosen": state.chosen, "best": state.best,
-            "plateau": state.plateau, "found": state.found, "ended": state.ended,
-            "statistics": list(state.statistics), "kept": state.weights is not None,
-            "arrays": [len(variables), len(optimizer), len(kept), len(statistics)],
-        }  # fmt: skip
-        draft = self.path.with_suffix(".draft")
-        with draft.open("wb") as file:
-            np.save(file, np.frombuffer(json.dumps(told).encode(), np.uint8))
-            for array in (*variables, *optimizer, *kept, *statistics):
-                np.save(file, array)
-        os.replace(draft, self.path)
-
-    def read(self) -> tuple[State, Arrays, Arrays] | None:
-        """What was kept: state, variables, optimizer. None where there is nothing; ValueError where it is damaged."""
-        if not self.path.exists():
-            return None
-        try:
-            with self.path.open("rb") as file:
-                told = json.loads(np.load(file).tobytes())
-                variables, optimizer, kept, pairs = ([np.load(file) for _ in range(n)] for n in told["arrays"])
-        except (OSError, ValueError, EOFError, KeyError) as e:
-            raise ValueError(f"{self.path.name} is damaged: {e}") from None
-        names = ("phase", "began", "history", "chosen", "best", "plateau", "found", "ended")
-        state = State(**{name: told[name] for name in names})
-        state.weights = kept if told["kept"] else None
-        state.statistics = dict(zip(told["statistics"], zip(pairs[::2], pairs[1::2], strict=True), strict=True))
-        return state, variables, optimizer

@@ -20,13 +20,14 @@ from stages.network.precision import FLOAT32, compute_in
 from stages.training import finder
 from stages.training import state as states
 from stages.training.batches import Batches
+from stages.training.checkpoint import NAME, Checkpoint
 from stages.training.feeds import Feeds
 from stages.training.loop import Course, Recalibration, Validation, fit
 from stages.training.objective import Objective, compile_model
 from stages.training.phases import Phase, deepest
 from stages.training.rates import layer_shares, variable_shares
 from stages.training.schedule import Plateau, Rate, Scaled, schedule
-from stages.training.state import NAME, Checkpoint, State
+from stages.training.state import State
 from stages.training.times import Times
 
 
@@ -72,7 +73,11 @@ class Training:
         """Fit every phase that is not over yet. StageError where the loss is not finite any more."""
         for number in range(len(self.settings.phases)):
             self.outline(number)  # a phase that cannot be had is refused before any is trained
-        checkpoint = Checkpoint(self.stage.scratch / NAME)
+        with Checkpoint(self.stage.scratch / NAME) as checkpoint:
+            self.go_on(checkpoint)
+
+    def go_on(self, checkpoint: Checkpoint) -> None:
+        """Fit from where the checkpoint is to the end of the last phase."""
         kept = self.kept(checkpoint)
         if kept:
             self.state = kept[0]
@@ -88,7 +93,7 @@ class Training:
                 states.assign(course.model.optimizer.variables, kept[2])
                 kept = None
             elif len(self.state.found) > known:
-                checkpoint.write(self.state, states.values(course.variables), states.values(course.model.optimizer.variables))
+                checkpoint.keep(self.state, course.variables, course.model.optimizer.variables)
             fit(course, self.state, self.times, checkpoint)
 
     def kept(self, checkpoint: Checkpoint) -> tuple[State, states.Arrays, states.Arrays] | None:

@@ -81,6 +81,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "network/scores.py",
             "train.py",
             "training/batches.py",
+            "training/checkpoint.py",
             "training/costs.py",
             "training/feeds.py",
             "training/finder.py",

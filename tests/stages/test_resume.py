@@ -9,7 +9,7 @@ import pytest
 
 from kpipe.stage import Stage
 from stages import train
-from stages.training.state import NAME
+from stages.training.checkpoint import NAME
 from tests.stages import tiny
 
 

@@ -14,10 +14,10 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
+from kpipe.identity import version
 from tests.benchmarks.engine import machine
 from tests.benchmarks.training import memory, pictures, table
 from tests.benchmarks.training.comparison import compare
@@ -38,7 +38,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--models", type=names(TITLES), default=list(TITLES), metavar="A,B", help=", ".join(TITLES))
     parser.add_argument("--backends", type=names(BACKENDS), default=list(BACKENDS), metavar="A,B", help=", ".join(BACKENDS))
     parser.add_argument("--recipe", type=names(RECIPES), default=list(RECIPES), metavar="A,B", help=", ".join(RECIPES))
-    parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), metavar="A,B", help=PEER_HELP)
+    parser.add_argument("--peers", type=names(PEERS), default=["a", "b", "c"], metavar="A,B", help=PEER_HELP)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=20)
     parser.add_argument("--size", type=int, default=150, help="height and width of the pictures")
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> None:
     asked = arguments(argv)
     described = machine()  # before this command itself is a load
     print("$ " + shlex.join(["python", "-m", "tests.benchmarks.training", *argv]))
-    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", *BACKENDS))
+    versions = ", ".join(f"{name} {found}" for name in ("keras", *BACKENDS) if (found := version(name)))
     print("\n".join([*described, versions]), flush=True)
     with tempfile.TemporaryDirectory(prefix="kpipe-training-") as name:
         work = Path(name)

@@ -18,6 +18,7 @@ PEERS = {  # letter -> script, what it is
     "a": ("directory", "image_dataset_from_directory + fit"),
     "b": ("cached", "the same, decoded pictures cached"),
     "c": ("generator", "ImageDataGenerator + fit"),
+    "d": ("arrays", "pictures in arrays + fit"),
 }
 SHORT = 2  # epochs
 

@@ -1,4 +1,4 @@
-"""What the three peers have in common: fit with validation, evaluate on the test split, say how long each epoch took."""
+"""What the peers have in common: fit with validation, evaluate on the test split, say how long each epoch took."""
 
 from __future__ import annotations
 
@@ -35,9 +35,17 @@ def asked() -> dict[str, Any]:
 
 
 def fit_and_evaluate(told: dict[str, Any], train: Any, validation: Any, test: Any, preprocessed: bool = False) -> None:
-    """Train and judge, and write what came of it to the file that is named."""
+    """Train and judge, and write what came of it to the file that is named. A split is batches, or a pair of arrays."""
     network, epochs = build(told, preprocessed), Epochs()
-    history = network.fit(train, validation_data=validation, epochs=told["epochs"], callbacks=[epochs], verbose=2).history
-    loss, accuracy = network.evaluate(test, verbose=2)
+    rest: dict[str, Any] = {"epochs": told["epochs"], "callbacks": [epochs], "verbose": 2}
+    history = network.fit(**given(told, train), validation_data=validation, **rest).history
+    loss, accuracy = network.evaluate(**given(told, test), verbose=2)
     found = {"epochs": epochs.seconds, "validation": history["val_accuracy"][-1], "test": accuracy, "test_loss": loss}
     Path(told["result"]).write_text(json.dumps(found))
+
+
+def given(told: dict[str, Any], split: Any) -> dict[str, Any]:
+    """A split as arguments of fit and evaluate."""
+    if isinstance(split, tuple):
+        return {"x": split[0], "y": split[1], "batch_size": told["batch_size"]}
+    return {"x": split}
