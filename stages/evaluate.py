@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from kpipe.stage import Stage
 from stages import json_files, metrics
 from stages.data.labels import Labels, sample
-from stages.diagnosis import batchnorm_gap, input_scale, probe
-from stages.diagnosis.finding import Finding
-from stages.network import batchnorm, device, keras_files
+from stages.diagnosis import batchnorm_gap, untrained
+from stages.diagnosis.finding import Finding, say
+from stages.network import batchnorm, device
 from stages.network.feed import BATCH, Feed
 from stages.network.scores import loss_and_accuracy
-from stages.pixels import Contract
 from stages.trained import Trained, check_from_pixels
 
 BOTH_MODES = 512  # training images that are looked at in both BatchNormalization modes
@@ -45,11 +44,9 @@ def run(stage: Stage) -> None:
     write_predictions(stage.out / "predictions.csv", trained.labels, rows, probabilities)
     modes = both_modes(trained)
     json_files.write(stage.out / "metrics.json", tell(trained, rows, probabilities, modes))
-    found = findings(stage, trained, modes)
-    json_files.write(stage.out / "findings.json", [finding.to_json() for finding in found])
-    for finding in found:
-        if finding.severity != "note":
-            stage.notice(finding.in_a_line())
+    known, found = checked(stage), findings(stage, trained, modes)
+    say(stage, found)
+    json_files.write(stage.out / "findings.json", [finding.to_json() for finding in (*known, *found)])
     stage.measure(
         evaluate_seconds=time.perf_counter() - began,
         images_per_second=len(rows) / predicted_in,
@@ -102,23 +99,17 @@ def tell(trained: Trained, rows: NDArray[np.int64], probabilities: NDArray[np.fl
 
 
 def findings(stage: Stage, trained: Trained, modes: dict[str, Any]) -> list[Finding]:
-    """What every rule found."""
+    """What every rule found, but for those of the stage check where it ran: it has said them."""
     used = trained.training["batchnorm"]["used"]
-    found = [
-        input_scale_finding(stage.inputs["build"], trained),
-        batchnorm_gap.find(used, modes, chosen_epoch(stage, trained), lambda: validation_recalibrated(trained)),
-    ]
-    return [finding for finding in found if finding]
+    before = [] if "check" in stage.inputs else untrained.find(stage, trained.labels)
+    after = [batchnorm_gap.find(used, modes, chosen_epoch(stage, trained), lambda: validation_recalibrated(trained))]
+    return [*before, *(finding for finding in after if finding)]
 
 
-def input_scale_finding(build: Path, trained: Trained) -> Finding | None:
-    """The rule on the backbone as it was before training; nothing is expected of the pixels where its weights are random."""
-    expected = json_files.read(build / "pixels.json")["expected"]
-    if expected is None:
-        return None
-    rows = sample(trained.labels.rows("train"), 2 * probe.FIT, 0)
-    seen = input_scale.Sample(trained.pixels.arrays[0][rows], trained.labels.index[rows])
-    return input_scale.find(keras_files.read(build / "backbone.keras"), seen, Contract.from_json(expected))
+def checked(stage: Stage) -> list[Finding]:
+    """What the stage check found before training, where the pipeline has it."""
+    folder = stage.inputs.get("check")
+    return [Finding.from_json(told) for told in json_files.read(folder / "findings.json")] if folder else []
 
 
 def chosen_epoch(stage: Stage, trained: Trained) -> dict[str, float]:

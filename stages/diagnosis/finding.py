@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from kpipe.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,15 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """The finding as plain data."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Finding:
+        """What `to_json` told."""
+        return cls(**{**told, "effect": Effect(**told["effect"]) if told["effect"] else None})
+
+
+def say(stage: Stage, findings: Iterable[Finding]) -> None:
+    """On the terminal, and again on every cache hit: all but the notes."""
+    for finding in findings:
+        if finding.severity != "note":
+            stage.notice(finding.in_a_line())

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-import numpy as np
 from numpy.typing import NDArray
 
 from stages.network.batchnorm import Statistics

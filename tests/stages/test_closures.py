@@ -108,6 +108,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "diagnosis/finding.py",
             "diagnosis/input_scale.py",
             "diagnosis/probe.py",
+            "diagnosis/untrained.py",
             "disk.py",
             "evaluate.py",
             "json_files.py",

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from stages import evaluate, train
-from stages.diagnosis import batchnorm_gap, input_scale, probe
+from stages import check, evaluate, train
+from stages.data.labels import Labels
+from stages.diagnosis import batchnorm_gap, input_scale, probe, untrained
 from stages.network import batchnorm
 from stages.pixels import CONTRACTS, Contract, apply
 from tests.stages import tiny
@@ -131,9 +132,40 @@ def test_a_healthy_run_has_no_findings(tmp_path: Path) -> None:
     assert findings(run.run("evaluate", evaluate.run)) == []
 
 
-def test_wrong_scaling_is_found_in_a_run(tmp_path: Path) -> None:
+def test_wrong_scaling_is_found_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_scale, "severity", lambda effect: "warning")  # a tiny network does without the right pixels
     run = tiny.start(tmp_path, expected=CONTRACTS["caffe"])
     run.run("train", train.run, epochs=1)
-    (found,) = findings(run.run("evaluate", evaluate.run))
+    evaluated = run.stage("evaluate")
+    evaluate.run(evaluated)
+    (found,) = findings(evaluated.out)
     assert found["rule"] == "input-scale"
     assert found["evidence"]["range_expected"][0] < -50
+    assert len(evaluated.notices) == 1
+
+
+def test_wrong_scaling_is_said_before_training_and_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_scale, "severity", lambda effect: "warning")
+    run = tiny.start(tmp_path, expected=CONTRACTS["caffe"])
+    early = run.stage("check")
+    check.run(early)
+    assert len(early.notices) == 1 and "pixels that its weights never saw" in early.notices[0]
+    monkeypatch.setattr(input_scale, "find", None)  # what was measured is known now
+    run.run("train", train.run, epochs=1)
+    alone = findings(run.run("evaluate", evaluate.run))
+    run.inputs["check"] = early.out
+    evaluated = run.stage("evaluate")
+    evaluate.run(evaluated)
+    assert findings(evaluated.out) == findings(early.out) == alone
+    assert evaluated.notices == []  # they were said
+
+
+def test_what_was_measured_for_other_images_or_weights_is_not_taken(tmp_path: Path) -> None:
+    told = []
+    for name, images, applied in (("a", 90, tiny.UNIT), ("b", 96, tiny.UNIT), ("c", 90, CONTRACTS["none"])):
+        run = tiny.start(tmp_path / name, images=images, applied=applied, expected=CONTRACTS["caffe"])
+        stage = run.stage("train")
+        stage._store = tmp_path / "store"
+        untrained.find(stage, Labels(run.inputs["ingest"]))
+        told.append(len(list((tmp_path / "store" / "memo" / "diagnosis").glob("*/*.json"))))
+    assert told == [1, 2, 3]
