@@ -34,6 +34,8 @@ def parser() -> Arguments:
     looking(verbs)
     remembering(verbs)
     predicting(verbs)
+    diagnosing(verbs)
+    beginning(verbs)
     return top
 
 
@@ -87,6 +89,23 @@ def predicting(verbs: Verbs) -> None:
     found.add_argument("--model", default="", metavar="BRANCH|FILE", help="default: the best branch on validation")
     pipeline_option(found)
     as_json(found)
+
+
+def diagnosing(verbs: Verbs) -> None:
+    """doctor."""
+    found = add(verbs, "doctor", "what is wrong with the last run, or with a network of another program", "doctor.doctor")
+    found.add_argument("model", nargs="?", default="", metavar="MODEL.keras", help="default: the branches of the last run")
+    found.add_argument("--data", default="", metavar="FOLDER", help="the pictures that the network was trained on")
+    found.add_argument("--history", default="", metavar="CSV", help="its history, as keras.callbacks.CSVLogger writes it")
+    pipeline_option(found)
+    as_json(found)
+
+
+def beginning(verbs: Verbs) -> None:
+    """init."""
+    found = add(verbs, "init", "write a pipeline and its stages into a new folder", "init.init")
+    found.add_argument("folder", metavar="DIR")
+    found.add_argument("--template", required=True, metavar="NAME", help="resnet50-validation-stuck")
 
 
 def add(verbs: Verbs, name: str, what: str, function: str) -> Arguments:

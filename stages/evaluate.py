@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from kpipe.stage import Stage
 from stages import json_files, metrics
 from stages.data.labels import Labels, sample
-from stages.diagnosis import batchnorm_gap, untrained
+from stages.diagnosis import branch, untrained
 from stages.diagnosis.finding import Finding, say
 from stages.network import batchnorm, device
-from stages.network.feed import BATCH, Feed
+from stages.network.feed import Feed
 from stages.network.scores import loss_and_accuracy
 from stages.trained import Trained, check_from_pixels
 
@@ -42,11 +42,12 @@ def run(stage: Stage) -> None:
     predicted_in = time.perf_counter() - predicting
     check_from_pixels(stage, trained, rows, probabilities)
     write_predictions(stage.out / "predictions.csv", trained.labels, rows, probabilities)
-    modes = both_modes(trained)
-    json_files.write(stage.out / "metrics.json", tell(trained, rows, probabilities, modes))
-    known, found = checked(stage), findings(stage, trained, modes)
+    predicted = {split: chosen_from(trained, split, rows, probabilities) for split in ("validation", "test")}
+    predicted["train"], modes = both_modes(trained)
+    json_files.write(stage.out / "metrics.json", tell(trained, predicted, modes))
+    found = findings(stage, trained, predicted, modes)
     say(stage, found)
-    json_files.write(stage.out / "findings.json", [finding.to_json() for finding in (*known, *found)])
+    json_files.write(stage.out / "findings.json", [finding.to_json() for finding in (*checked(stage), *found)])
     stage.measure(
         evaluate_seconds=time.perf_counter() - began,
         images_per_second=len(rows) / predicted_in,
@@ -66,8 +67,16 @@ def write_predictions(path: Path, labels: Labels, rows: NDArray[np.int64], proba
             table.writerow([*known, *(str(p) for p in probability)])
 
 
-def both_modes(trained: Trained) -> dict[str, Any]:
-    """Accuracy and loss of the same training images in inference mode, and with the statistics of their batch.
+def chosen_from(
+    trained: Trained, split: str, rows: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The rows that belong to a split, and their probabilities."""
+    chosen = np.isin(rows, trained.labels.rows(split))
+    return rows[chosen], probabilities[chosen]
+
+
+def both_modes(trained: Trained) -> tuple[tuple[NDArray[np.int64], NDArray[np.float32]], dict[str, Any]]:
+    """Some training images with their probabilities, and their accuracy and loss in inference mode and in batch mode.
 
     Batch statistics are those of the layers that learned, in batches of training's size; without any, both are the same.
     """
@@ -81,49 +90,31 @@ def both_modes(trained: Trained) -> dict[str, Any]:
         batches = [output[0] for output in mode.outputs(rows, batch_size=min(size, len(rows)))]
         results["batch_statistics"] = np.concatenate(batches)
     told = {name: loss_and_accuracy(values, trained.labels.index[rows]) for name, values in results.items()}
-    return {"images": len(rows), **{name: {"loss": loss, "accuracy": accuracy} for name, (loss, accuracy) in told.items()}}
+    modes = {name: {"loss": loss, "accuracy": accuracy} for name, (loss, accuracy) in told.items()}
+    return (rows, results["inference"]), {"images": len(rows), **modes}
 
 
-def tell(trained: Trained, rows: NDArray[np.int64], probabilities: NDArray[np.float32], modes: dict[str, Any]) -> dict[str, Any]:
+def tell(trained: Trained, predicted: branch.Predicted, modes: dict[str, Any]) -> dict[str, Any]:
     """metrics.json."""
     told: dict[str, Any] = {"classes": trained.labels.classes, "train_modes": modes}
     majority = int(np.bincount(trained.labels.index[trained.labels.rows("train")]).argmax())
     for split in ("validation", "test"):
-        chosen = np.isin(rows, trained.labels.rows(split))
-        labels = trained.labels.index[rows[chosen]]
-        told[split] = metrics.of_split(probabilities[chosen].astype(np.float64), labels, trained.labels.classes, majority)
+        rows, probabilities = predicted[split]
+        labels = trained.labels.index[rows]
+        told[split] = metrics.of_split(probabilities.astype(np.float64), labels, trained.labels.classes, majority)
     told["headline"] = {
         name: {"value": told[split][metric], "better": better} for name, (split, metric, better) in HEADLINE.items()
     }
     return {**told, **{name: trained.training[name] for name in ("parameters", "trainable_parameters")}}
 
 
-def findings(stage: Stage, trained: Trained, modes: dict[str, Any]) -> list[Finding]:
+def findings(stage: Stage, trained: Trained, predicted: branch.Predicted, modes: dict[str, Any]) -> list[Finding]:
     """What every rule found, but for those of the stage check where it ran: it has said them."""
-    used = trained.training["batchnorm"]["used"]
     before = [] if "check" in stage.inputs else untrained.find(stage, trained.labels)
-    after = [batchnorm_gap.find(used, modes, chosen_epoch(stage, trained), lambda: validation_recalibrated(trained))]
-    return [*before, *(finding for finding in after if finding)]
+    return [*before, *branch.find(stage, trained, predicted, modes, [*checked(stage), *before])]
 
 
 def checked(stage: Stage) -> list[Finding]:
     """What the stage check found before training, where the pipeline has it."""
     folder = stage.inputs.get("check")
     return [Finding.from_json(told) for told in json_files.read(folder / "findings.json")] if folder else []
-
-
-def chosen_epoch(stage: Stage, trained: Trained) -> dict[str, float]:
-    """The history's row of the epoch whose weights were kept."""
-    with (stage.inputs["train"] / "history.csv").open(newline="", encoding="utf-8") as file:
-        history = list(csv.DictReader(file))
-    return {name: float(value) for name, value in history[trained.training["epoch_chosen"] - 1].items() if value}
-
-
-def validation_recalibrated(trained: Trained) -> float:
-    """Validation accuracy after re-estimating the statistics of the BatchNormalization layers that learned."""
-    model, names = trained.feed.model, trained.training["batchnorm"]["names"]
-    rows = sample(trained.labels.rows("train"), batchnorm.SAMPLE, 0)
-    estimated = batchnorm.estimate(batchnorm.batch_mode(model, names), trained.feed, rows, BATCH)
-    batchnorm.assign(trained.network, estimated)
-    validation = trained.labels.rows("validation")
-    return loss_and_accuracy(trained.feed.predict(validation), trained.labels.index[validation])[1]

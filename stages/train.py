@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import math
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 import keras
 
 from kpipe.stage import Stage
 from stages import json_files
 from stages.data.labels import Labels
-from stages.network import device, graph, head, keras_files, parallel
+from stages.network import device, head, keras_files, parallel
 from stages.network.precision import float32_afterwards
-from stages.training import costs
+from stages.training import costs, told
 from stages.training import phases as recipe
+from stages.training.changes import Changes
 from stages.training.objective import Objective
 from stages.training.phases import Phase
-from stages.training.state import Row
 from stages.training.training import Settings, Training
 
 
@@ -114,12 +109,13 @@ def run(
     with parallel.over(devices):
         backbone = keras_files.read(stage.inputs["build"] / "backbone.keras")
         network = head.attach(backbone, classes=len(labels.classes), pooling=pooling, units=units, dropout=dropout)
-        training = Training(stage, labels, network, layers, settings)
+        training, changes = Training(stage, labels, network, layers, settings), Changes(network)
         with parallel.synchronized(network), float32_afterwards(network):
             training.go()
         keras_files.write(network, stage.out / "model.keras")
-    write_history(stage.out / "history.csv", training.state.history)
-    json_files.write(stage.out / "training.json", tell(training))
+    told.write_history(stage.out / "history.csv", training.state.history)
+    shape = {"pooling": pooling, "units": units, "dropout": dropout}
+    json_files.write(stage.out / "training.json", {**told.tell(training), "head": shape, "changes": changes.told()})
     work = costs.by_phase(training)
     json_files.write(stage.out / "costs.json", work)
     stage.measure(
@@ -130,58 +126,3 @@ def run(
         peak_memory_bytes=device.peak_memory_bytes(),
         **costs.measures(training, work, len(devices)),
     )
-
-
-def tell(training: Training) -> dict[str, Any]:
-    """training.json. What differs between phases is that of the last one, at the top level."""
-    settings, network, state = training.settings, training.network, training.state
-    phases = [tell_phase(training, number) for number in range(len(settings.phases))]
-    last = training.outline(len(settings.phases) - 1)
-    return {
-        "parameters": network.count_params(),
-        "trainable_parameters": sum(math.prod(variable.shape) for variable in network.trainable_variables),
-        "classes": training.labels.classes,
-        "unfreeze": settings.phases[-1].unfreeze,
-        "unfrozen_layers": last.unfrozen,
-        "frozen_prefix": phases[-1]["frozen_prefix"],
-        "batchnorm": {
-            "asked": settings.batchnorm,
-            "used": last.batchnorm,
-            "layers": len(last.learning),
-            "names": last.learning,
-        },
-        "phases": phases,
-        **settings.objective.as_json(training.labels.classes, training.class_weight),
-        "learning_rate": phases[-1]["learning_rate"],
-        "batch_size": settings.batch_size,
-        "activations": settings.activations,
-        "views": settings.views,
-        "seed": settings.seed,
-        "epochs_run": len(state.history),
-        "epoch_chosen": state.chosen,
-        "watched": "val_loss_recalibrated" if last.batchnorm == "recalibrate" else "val_loss",
-        "steps_per_epoch": math.ceil(len(training.labels.rows("train")) / settings.batch_size),
-    }
-
-
-def tell_phase(training: Training, number: int) -> dict[str, Any]:
-    """What was asked of one phase, and what it came to."""
-    phase, outline, found = training.settings.phases[number], training.outline(number), training.state.found.get(str(number))
-    depth = len(graph.part(training.network, [], outline.cut).layers) if outline.cut else 0
-    return {
-        **dataclasses.asdict(phase),
-        **[*training.state.ended, training.state.told()][number],
-        "unfrozen_layers": outline.unfrozen,
-        "frozen_prefix": {"cut": outline.cut, "layers": depth} if outline.cut else None,
-        "learning_rate": found["learning_rate"] if found else phase.learning_rate,
-        "finder": found,
-    }
-
-
-def write_history(path: Path, history: Sequence[Row]) -> None:
-    """One row an epoch, every number in the fewest digits that give it back exactly; blank where a phase has no such."""
-    columns = {column: None for row in history for column in row if column != "learning_rate"}
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, [*columns, "learning_rate"], restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(history)

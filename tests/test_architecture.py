@@ -44,6 +44,8 @@ LAYERS = [  # each may import only from the layers before it, or from its own wi
         "commands.plan",
         "commands.show",
         "commands.predict",
+        "commands.doctor",
+        "commands.init",
         "commands.history",
         "commands.upkeep",
     },

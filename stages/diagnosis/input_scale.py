@@ -7,7 +7,7 @@ it remembers, in its moving statistics, what the weights saw.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -23,6 +23,7 @@ TOLERANCE = 0.05  # of a standard deviation, or of its logarithm
 FAR, NEAR = 1.0, 0.1  # nats between what the first BatchNormalization sees and what it remembers
 SERIOUS = 0.1  # accuracy that the mistake costs
 SETTINGS = {"caffe": "model", "unit": "unit", "symmetric": "symmetric", "none": "none"}  # what weights_scaling calls them
+FIX = 'stages.preprocess.params.scaling = "model"'
 
 Pixels = NDArray[np.float32]  # (N, H, W, 3): what the first layer is given
 
@@ -35,23 +36,41 @@ class Sample:
     labels: NDArray[np.int32]
 
 
-def find(backbone: keras.Model, sample: Sample, expected: Contract) -> Finding | None:
+@dataclass(frozen=True)
+class Entry:
+    """A network cut where its first convolution takes the pixels."""
+
+    name: str
+    given: keras.Model  # images -> pixels
+    body: keras.Model  # pixels -> feature map
+    first: tuple[keras.layers.BatchNormalization, keras.Model] | None  # the first such layer; pixels -> what enters it
+
+    @classmethod
+    def of(cls, backbone: keras.Model) -> Entry:
+        """Of a backbone as build makes it."""
+        pixels = backbone.get_layer("pixels").output
+        layer = next((layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)), None)
+        first = (layer, keras.Model(pixels, layer.input)) if layer else None
+        return cls(backbone.name, keras.Model(backbone.input, pixels), keras.Model(pixels, backbone.output), first)
+
+
+def find(entry: Entry, sample: Sample, expected: Contract) -> Finding | None:
     """The finding, or None where the pixels fit. `expected` is what the weights were trained on, as far as one was told."""
-    measured, wanted = pixels_given(backbone, sample.images), apply(expected, sample.images)
+    measured, wanted = pixels_given(entry, sample.images), apply(expected, sample.images)
     if mismatch(measured[:LOOKED_AT], wanted[:LOOKED_AT]) > TOLERANCE:
-        return wrong_scaling(backbone, measured, wanted, sample.labels)
-    return wrong_weights_scaling(backbone, wanted, sample)
+        return wrong_scaling(entry, measured, wanted, sample.labels, FIX)
+    return wrong_weights_scaling(entry, wanted, sample)
 
 
-def wrong_scaling(backbone: keras.Model, measured: Pixels, wanted: Pixels, labels: NDArray[np.int32]) -> Finding:
-    """The pixels are not those that `weights_scaling` says the weights were trained on."""
+def wrong_scaling(entry: Entry, measured: Pixels, wanted: Pixels, labels: NDArray[np.int32], fix: str) -> Finding:
+    """The pixels are not those that the weights were trained on."""
     low, high = value_range(measured)
     low_wanted, high_wanted = value_range(wanted)
-    effect = counterfactual(backbone, measured, wanted, labels)
+    effect = counterfactual(entry, measured, wanted, labels)
     return Finding(
         rule="input-scale",
         severity=severity(effect),
-        title=f"{backbone.name} is given pixels that its weights never saw",
+        title=f"{entry.name} is given pixels that its weights never saw",
         cause=f"The first convolution is given values of {low:.4g}..{high:.4g}; "
         f"these weights were trained on {low_wanted:.4g}..{high_wanted:.4g} for the same images.",
         evidence={
@@ -59,28 +78,28 @@ def wrong_scaling(backbone: keras.Model, measured: Pixels, wanted: Pixels, label
             "range_expected": [low_wanted, high_wanted],
             "channel_means": channel_means(measured),
             "channel_means_expected": channel_means(wanted),
-            **first_batchnorm(backbone, measured[:LOOKED_AT], wanted[:LOOKED_AT]),
+            **first_batchnorm(entry, measured[:LOOKED_AT], wanted[:LOOKED_AT]),
         },
-        fix='stages.preprocess.params.scaling = "model"',
+        fix=fix,
         effect=effect,
     )
 
 
-def wrong_weights_scaling(backbone: keras.Model, given: Pixels, sample: Sample) -> Finding | None:
+def wrong_weights_scaling(entry: Entry, given: Pixels, sample: Sample) -> Finding | None:
     """The pixels are as `weights_scaling` says, but the first BatchNormalization remembers those of another contract."""
-    here = batchnorm_distance(backbone, given[:LOOKED_AT])
+    here = batchnorm_distance(entry, given[:LOOKED_AT])
     if here is None or here < FAR:
         return None
     others = {name: apply(contract, sample.images) for name, contract in CONTRACTS.items()}
-    distances = {name: batchnorm_distance(backbone, pixels[:LOOKED_AT]) or 0.0 for name, pixels in others.items()}
+    distances = {name: batchnorm_distance(entry, pixels[:LOOKED_AT]) or 0.0 for name, pixels in others.items()}
     nearest = min(distances, key=distances.__getitem__)
     if distances[nearest] > NEAR:
         return None
-    effect = counterfactual(backbone, given, others[nearest], sample.labels)
+    effect = counterfactual(entry, given, others[nearest], sample.labels)
     return Finding(
         rule="input-scale",
         severity=severity(effect),
-        title=f"The weights of {backbone.name} were trained on other pixels than weights_scaling says",
+        title=f"The weights of {entry.name} were trained on other pixels than weights_scaling says",
         cause="The moving statistics of the first BatchNormalization do not describe what it is given, "
         f'but would for pixels scaled as "{nearest}".',
         evidence={"distance_nats": here, **{f"distance_{name}_nats": distance for name, distance in distances.items()}},
@@ -90,9 +109,9 @@ def wrong_weights_scaling(backbone: keras.Model, given: Pixels, sample: Sample) 
     )
 
 
-def counterfactual(backbone: keras.Model, given: Pixels, wanted: Pixels, labels: NDArray[np.int32]) -> Effect:
+def counterfactual(entry: Entry, given: Pixels, wanted: Pixels, labels: NDArray[np.int32]) -> Effect:
     """A probe fitted and judged on the pixels as they are, and another one on the pixels as they should be."""
-    as_configured, with_fix = (probe.accuracy(probe.features(backbone, pixels), labels) for pixels in (given, wanted))
+    as_configured, with_fix = (probe.accuracy(probe.features(entry.body, pixels), labels) for pixels in (given, wanted))
     return Effect(as_configured, with_fix, probe.MEASURE)
 
 
@@ -102,9 +121,10 @@ def severity(effect: Effect) -> Literal["error", "warning", "note"]:
     return "error" if cost > SERIOUS else "warning" if cost > 0 else "note"
 
 
-def pixels_given(backbone: keras.Model, images: NDArray[np.uint8]) -> Pixels:
-    """What the pixel contract inside the model makes of the images."""
-    return Feed(keras.Model(backbone.input, backbone.get_layer("pixels").output), (images,)).predict(np.arange(len(images)))
+def pixels_given(entry: Entry, images: NDArray[Any]) -> Pixels:
+    """What the first convolution is given for the images."""
+    images = images.astype(entry.given.inputs[0].dtype, copy=False)
+    return Feed(entry.given, (images,)).predict(np.arange(len(images)))
 
 
 def mismatch(measured: Pixels, wanted: Pixels) -> float:
@@ -125,22 +145,22 @@ def channel_means(pixels: Pixels) -> list[float]:
     return [float(mean) for mean in pixels.mean((0, 1, 2), dtype=np.float64)]
 
 
-def first_batchnorm(backbone: keras.Model, measured: Pixels, wanted: Pixels) -> dict[str, float]:
+def first_batchnorm(entry: Entry, measured: Pixels, wanted: Pixels) -> dict[str, float]:
     """The distances of the first BatchNormalization's input to its moving statistics, in nats; empty where there is none."""
-    given, expected = batchnorm_distance(backbone, measured), batchnorm_distance(backbone, wanted)
+    given, expected = batchnorm_distance(entry, measured), batchnorm_distance(entry, wanted)
     return {} if given is None or expected is None else {"distance_nats": given, "distance_expected_nats": expected}
 
 
-def batchnorm_distance(backbone: keras.Model, pixels: Pixels) -> float | None:
+def batchnorm_distance(entry: Entry, pixels: Pixels) -> float | None:
     """How far what enters the first BatchNormalization is from its moving statistics, or None without such a layer.
 
     Mean over the channels of the Kullback-Leibler divergence between normal distributions with the measured and the stored
     mean and variance, in nats.
     """
-    layer = next((layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)), None)
-    if layer is None:
+    if entry.first is None:
         return None
-    entering = Feed(keras.Model(backbone.get_layer("pixels").output, layer.input), (pixels,)).predict(np.arange(len(pixels)))
+    layer, below = entry.first
+    entering = Feed(below, (pixels,)).predict(np.arange(len(pixels)))
     mean, variance = entering.mean((0, 1, 2), dtype=np.float64), entering.var((0, 1, 2), dtype=np.float64) + layer.epsilon
     stored_mean, stored = (np.asarray(v, np.float64) for v in (layer.moving_mean, layer.moving_variance))
     stored = stored + layer.epsilon

@@ -13,11 +13,10 @@ FIT = 256  # images that the probe is fitted on; as many others judge it
 MEASURE = f"accuracy of a linear probe, fitted on {FIT} training images, on {FIT} others"
 
 
-def features(backbone: keras.Model, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Globally pooled features (N, channels) of the backbone for what its first layer is given, its pixel contract by-passed."""
-    pooled = keras.layers.GlobalAveragePooling2D()(backbone.output)
-    body = keras.Model(backbone.get_layer("pixels").output, pooled)
-    return Feed(body, (pixels,)).predict(np.arange(len(pixels)))
+def features(body: keras.Model, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Globally pooled features (N, channels) that a body makes of what its first layer is given."""
+    pooled = keras.layers.GlobalAveragePooling2D()(body.output)
+    return Feed(keras.Model(body.input, pooled), (pixels,)).predict(np.arange(len(pixels)))
 
 
 def accuracy(features: NDArray[np.float32], labels: NDArray[np.int32]) -> float:

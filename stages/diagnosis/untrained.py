@@ -28,7 +28,8 @@ def find(stage: Stage, labels: Labels) -> list[Finding]:
     backbone = stage.inputs["build"] / "backbone.keras"
     with stage.memo("diagnosis", backbone=backbone, expected=told, sample=content) as memo:
         if not memo.parts:
-            found = input_scale.find(keras_files.read(backbone), seen, Contract.from_json(told))
+            entry = input_scale.Entry.of(keras_files.read(backbone))
+            found = input_scale.find(entry, seen, Contract.from_json(told))
             with memo.new_part() as folder:
                 json_files.write(folder / "findings.json", [found.to_json()] if found else [])
         return [Finding.from_json(finding) for finding in json_files.read(memo.parts[0] / "findings.json")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,14 +17,16 @@ import numpy as np
 from stages.training.state import Arrays, State, values
 
 NAME = "checkpoint.npy"
+SHARE = 0.1  # of the time, that training may wait for copies of its weights
 Snapshot = tuple[str, Arrays]  # the state as JSON, and every array
 
 
 class Checkpoint:
     """One file, replaced as a whole: the state as JSON, then arrays, each as numpy writes it.
 
-    A thread writes it. Where epochs end faster than they are written, those between the one that is being written and the
-    newest are left out. On leaving the `with` block the newest is written, also after an exception; OSError where one was not.
+    A thread writes it. Where epochs end faster than their weights are copied or written, on a GPU, some are left out: what a
+    kill can lose is some seconds. On leaving the `with` block the newest is written, also after an exception; OSError where
+    one was not.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,6 +34,7 @@ class Checkpoint:
         self.newest: deque[Snapshot] = deque(maxlen=1)
         self.thread = ThreadPoolExecutor(1, "checkpoint")
         self.writing: list[Future[None]] = []
+        self.next = 0.0  # the time from which on the next one is kept
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -50,8 +54,11 @@ class Checkpoint:
     def keep(self, state: State, variables: Sequence[keras.Variable], optimizer: Sequence[keras.Variable]) -> None:
         """Keep the state, the values of the variables that may have changed, and the optimizer's, as they are now."""
         self.refuse_failed()
+        if (began := time.monotonic()) < self.next:
+            return
         self.newest.append(snapshot(state, values(variables), values(optimizer)))
         self.writing.append(self.thread.submit(self.write))
+        self.next = began + (time.monotonic() - began) / SHARE
 
     def write(self) -> None:
         """Write the newest snapshot, if an earlier call has not."""

@@ -95,7 +95,7 @@ def measures(training: Training, phases: Phases, devices: int) -> dict[str, Any]
 @cache
 def peak_flops_per_second(dtype: str) -> float:
     """Speed of the fastest of some products of two square matrices on one device: what this machine can do at most."""
-    size = 1024
+    size = LARGEST if device.gpu_devices() else 1024
     while (seconds := fastest_product(size, dtype)) < LONG_ENOUGH and size < LARGEST:
         size *= 2
     return 2 * size**3 / seconds

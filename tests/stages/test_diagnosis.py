@@ -36,12 +36,12 @@ def trained_on(contract: str, given: str) -> keras.Model:
 
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_pixels_as_the_weights_want_them_are_no_finding(contract: str) -> None:
-    assert input_scale.find(trained_on(contract, contract), sample(), CONTRACTS[contract]) is None
+    assert input_scale.find(input_scale.Entry.of(trained_on(contract, contract)), sample(), CONTRACTS[contract]) is None
 
 
 @pytest.mark.parametrize("given", ["unit", "symmetric", "none"])
 def test_other_pixels_than_the_weights_were_trained_on_are_found(given: str) -> None:
-    found = input_scale.find(trained_on("caffe", given), sample(), CONTRACTS["caffe"])
+    found = input_scale.find(input_scale.Entry.of(trained_on("caffe", given)), sample(), CONTRACTS["caffe"])
     assert found is not None
     assert (found.rule, found.fix) == ("input-scale", 'stages.preprocess.params.scaling = "model"')
     assert found.evidence["range"] == pytest.approx(
@@ -56,14 +56,14 @@ def test_swapped_channels_are_found_though_the_range_is_right() -> None:
     images = sample().images // np.array([1, 2, 4], np.uint8)
     swapped = Contract("bgr", 1 / 255, (0.0, 0.0, 0.0))
     coloured = input_scale.Sample(images, sample().labels)
-    assert input_scale.find(tiny.backbone(swapped), coloured, swapped) is None
-    found = input_scale.find(tiny.backbone(swapped), coloured, CONTRACTS["unit"])
+    assert input_scale.find(input_scale.Entry.of(tiny.backbone(swapped)), coloured, swapped) is None
+    found = input_scale.find(input_scale.Entry.of(tiny.backbone(swapped)), coloured, CONTRACTS["unit"])
     assert found is not None
     assert found.evidence["channel_means"] == pytest.approx(found.evidence["channel_means_expected"][::-1])  # type: ignore[index]
 
 
 def test_weights_that_were_trained_on_other_pixels_than_said_are_found() -> None:
-    found = input_scale.find(trained_on("unit", "caffe"), sample(), CONTRACTS["caffe"])
+    found = input_scale.find(input_scale.Entry.of(trained_on("unit", "caffe")), sample(), CONTRACTS["caffe"])
     assert found is not None
     assert found.fix == 'stages.build.params.weights_scaling = "unit"'
 

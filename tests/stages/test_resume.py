@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 
 from kpipe.stage import Stage
 from stages import train
-from stages.training.checkpoint import NAME
+from stages.training import checkpoint
+from stages.training.checkpoint import NAME, Checkpoint
+from stages.training.state import State
 from tests.stages import tiny
+
+
+@pytest.fixture(autouse=True)
+def every_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "SHARE", math.inf)
 
 
 class CutOff(BaseException):
@@ -90,3 +100,33 @@ def test_rate_that_was_found_is_not_looked_for_again(tmp_path: Path, monkeypatch
     assert min(last.epochs) == 3
     assert tiny.content(last.out) == undisturbed
     assert "phase 2: learning rate" in last.notices[1]
+
+
+def kept(folder: Path, epochs: int, share: float, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The epoch that is on the disk when so many have ended, one right after the other, and copying takes a second of each."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(checkpoint, "SHARE", share)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: float(next(clock)))
+    weights, state = [keras.Variable(np.zeros(3))], State()
+    with Checkpoint(folder / NAME) as file:
+        for epoch in range(1, epochs + 1):
+            state.history.append({"epoch": epoch})
+            weights[0].assign(np.full(3, epoch))
+            file.keep(state, weights, [])
+    found = Checkpoint(folder / NAME).read()
+    assert found is not None
+    assert found[1][0].tolist() == [len(found[0].history)] * 3  # the state and the weights are those of the same epoch
+    return len(found[0].history)
+
+
+def test_epochs_that_are_shorter_than_their_copies_are_not_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kept(tmp_path, 7, math.inf, monkeypatch) == 7
+    assert kept(tmp_path, 7, 0.5, monkeypatch) == 7
+    assert kept(tmp_path, 7, 0.25, monkeypatch) == 4
+    assert kept(tmp_path, 7, 0.01, monkeypatch) == 1
+
+
+def test_disk_that_is_full_ends_training(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.draft").mkdir()  # nothing can be written there
+    with pytest.raises(IsADirectoryError), Checkpoint(tmp_path / NAME) as file:
+        file.keep(State(), [], [])

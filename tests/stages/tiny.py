@@ -76,7 +76,7 @@ def ingest(folder: Path, images: int) -> None:
     pixels[np.arange(images), :, :, 2 - labels] += 60
     np.save(folder / "images.npy", pixels.astype(np.uint8))
     items = [
-        Item(f"{i:03d}.png", CLASSES[labels[i]], "0" * 64, SIZE, SIZE, "RGB", "PNG", 100, i, split(i)) for i in range(images)
+        Item(f"{i:03d}.png", CLASSES[labels[i]], f"{i:064x}", SIZE, SIZE, "RGB", "PNG", 100, i, split(i)) for i in range(images)
     ]
     write(folder / "manifest.csv", items)
     dump(folder / "dataset.json", {"classes": CLASSES, "image_size": [SIZE, SIZE]})

@@ -1,0 +1,115 @@
+"""What the rules look at, from the artifacts of a branch that kpipe trained."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kpipe.stage import Stage
+from stages import json_files
+from stages.augment import recipe_from_json
+from stages.data.labels import sample
+from stages.data.rows import Rows
+from stages.diagnosis import augmentation, batchnorm_gap, label_errors, leakage
+from stages.diagnosis import trained as rules
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.seen import Row, Seen, Split
+from stages.network import batchnorm
+from stages.network.augmented import Augmented
+from stages.network.feed import BATCH, Feed
+from stages.network.scores import loss_and_accuracy
+from stages.trained import Trained
+
+AUGMENTED = 128  # training images that are looked at as they are and augmented
+Predicted = Mapping[str, tuple[NDArray[np.int64], NDArray[np.float32]]]  # split -> rows, probabilities
+
+
+def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, Any], before: Sequence[Finding]) -> list[Finding]:
+    """What every rule found on a trained branch; `predicted` has a sample of train, and all of validation and test.
+
+    `before` was found before training: a cause among it explains symptoms.
+    """
+    splits = {name: Split(values, trained.labels.index[rows]) for name, (rows, values) in predicted.items()}
+    history = read_history(stage.inputs["train"] / "history.csv")
+    chosen = trained.training["epoch_chosen"]
+    seen = Seen(
+        classes=trained.labels.classes,
+        train=splits["train"],
+        validation=splits["validation"],
+        training_labels=trained.labels.index[trained.labels.rows("train")],
+        history=history,
+        chosen=chosen,
+        changes=trained.training["changes"],
+        silent=lambda: silent(trained.feed, predicted["train"][0]),
+        settings=trained.training | {"random_backbone": random_backbone(stage)},
+    )
+    used = trained.training["batchnorm"]["used"]
+    measured = [
+        batchnorm_gap.find(used, modes, history[chosen - 1], lambda: recalibrated(trained)),
+        leakage.find(*shared(trained, predicted, splits)),
+        augmented(stage, trained, *predicted["train"]),
+        label_errors.find(seen, [trained.labels.items[row].path for row in predicted["validation"][0]]),
+    ]
+    known = [finding for finding in measured if finding]
+    return [*known, *rules.find(seen, [*before, *known])]
+
+
+def read_history(path: Path) -> list[Row]:
+    """Rows of history.csv, without its blanks."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def random_backbone(stage: Stage) -> bool:
+    """Whether the backbone began with random weights."""
+    return bool(json_files.read(stage.inputs["build"] / "pixels.json")["weights"] == "random")
+
+
+def silent(feed: Feed, rows: NDArray[np.int64]) -> dict[str, float]:
+    """For each layer with a ReLU that training computed, the share of its units (channels) that fire for none of the images."""
+    layers = [layer for layer in feed.model.layers if getattr(layer, "activation", None) is keras.activations.relu]
+    if not layers:
+        return {}
+    fired: list[Any] = [False] * len(layers)
+    for batch in Feed(keras.Model(feed.model.inputs, [layer.output for layer in layers]), feed.arrays).outputs(rows):
+        for i, values in enumerate(batch):
+            fired[i] = fired[i] | (values > 0).reshape(-1, values.shape[-1]).any(axis=0)
+    return {layer.name: float(1 - np.mean(units)) for layer, units in zip(layers, fired, strict=True)}
+
+
+def shared(
+    trained: Trained, predicted: Predicted, splits: Mapping[str, Split]
+) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.bool_]]]:
+    """For validation and test: which images are training images too, and which were classified rightly."""
+    hashes, training = [item.hash for item in trained.labels.items], trained.labels.rows("train")
+    judged = ("validation", "test")
+    leaked = {name: leakage.exact(hashes, training, predicted[name][0]) for name in judged}
+    return leaked, {name: splits[name].predicted == splits[name].labels for name in judged}
+
+
+def augmented(stage: Stage, trained: Trained, rows: NDArray[np.int64], plain: NDArray[np.float32]) -> Finding | None:
+    """The rule on augmentation, where there is any."""
+    recipe = recipe_from_json(json_files.read(stage.inputs["preprocess"] / "augment.json"))
+    if not recipe.changes:
+        return None
+    some = rows[:AUGMENTED]
+    changed = Feed(trained.network, (Augmented(Rows.of(stage.inputs["ingest"] / "images.npy"), recipe, 1),)).predict(some)
+    labels = trained.labels.index[some]
+    return augmentation.find(Split(plain[: len(some)], labels), Split(changed, labels), recipe.name)
+
+
+def recalibrated(trained: Trained) -> float:
+    """Validation accuracy after re-estimating the statistics of the BatchNormalization layers that learned."""
+    rows = sample(trained.labels.rows("train"), batchnorm.SAMPLE, 0)
+    validation = trained.labels.rows("validation")
+    estimated = batchnorm.estimate(
+        batchnorm.batch_mode(trained.feed.model, trained.training["batchnorm"]["names"]), trained.feed, rows, BATCH
+    )
+    batchnorm.assign(trained.network, estimated)
+    return loss_and_accuracy(trained.feed.predict(validation), trained.labels.index[validation])[1]

@@ -1,0 +1,69 @@
+"""Images of a folder for a network that another program trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kpipe.stage import Stage, StageError
+from stages.data import folders, splits
+from stages.data.labels import sample
+from stages.data.manifest import Item
+
+LOOKED_AT = 512  # images of each split
+LAYOUT = "--data FOLDER holds one folder a class, or train/ and validation/ with these"
+VALIDATION = 0.3  # of the images of each class, where the folders name no validation split
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Some images of a split, uint8 RGB (N, H, W, 3), with their class indices and where they come from."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    items: Sequence[Item]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """`train` and `validation` are samples; `items` are all images of both."""
+
+    classes: Sequence[str]
+    train: Pictures
+    validation: Pictures
+    items: Sequence[Item]
+
+    @property
+    def training_labels(self) -> NDArray[np.int32]:
+        """Class indices of all training images."""
+        return np.array([self.classes.index(item.label) for item in self.items if item.split == "train"], np.int32)
+
+    @property
+    def training_hashes(self) -> set[str]:
+        """Of the files of all training images."""
+        return {item.hash for item in self.items if item.split == "train"}
+
+
+def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
+    """The pictures below a folder, stretched to a size; StageError where it is no data set."""
+    if not path.is_dir():
+        raise StageError(f"{path}: no such folder", hint=LAYOUT)
+    found = folders.read(stage, path, size, "stretch")
+    splits.check_classes(found.items, found.classes, found.given)
+    shares = {} if "validation" in found.given else {"validation": VALIDATION}
+    if shares:
+        stage.notice(f"{path.name} has no validation folder: {VALIDATION:.0%} of each class stand for it, trained on or not")
+    items = splits.assign(found.items, shares, 0)
+
+    def some(split: str) -> Pictures:
+        of_split = [item for item in items if item.split == split]
+        chosen = [of_split[i] for i in sample(np.arange(len(of_split)), LOOKED_AT, 0)]
+        labels: Any = [found.classes.index(item.label) for item in chosen]
+        return Pictures(np.stack([found.pixels(item) for item in chosen]), np.array(labels, np.int32), chosen)
+
+    return Folder(found.classes, some("train"), some("validation"), items)

@@ -1,0 +1,138 @@
+"""A network that another program trained: taken apart into one graph, whatever models are nested in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kpipe.stage import StageError
+from stages.diagnosis.input_scale import Entry
+from stages.network.batchnorm import BatchMode, BatchStatistics, Statistics
+from stages.network.feed import Feed
+
+SMOOTH = 0.2  # correlation of neighbouring values of a first kernel: near 0 where it was drawn at random
+
+
+@dataclass
+class Foreign:
+    """The network as one graph. `batch_mode` are BatchNormalization layers that use the statistics of their batch."""
+
+    model: keras.Model
+    batch_mode: Collection[str] = ()
+    batchnorms: list[keras.layers.BatchNormalization] = field(default_factory=list)
+    relus: dict[str, Any] = field(default_factory=dict)  # layer -> output tensor
+    convolution: keras.layers.Conv2D | None = None  # the first
+    pixels: Any = None  # tensor that enters it
+    entering: Any = None  # tensor that enters the first BatchNormalization
+    features: Any = None  # tensor: the last feature map
+    moments: dict[str, Any] = field(default_factory=dict)  # layer in batch mode -> mean, variance of what enters it
+
+    def __post_init__(self) -> None:
+        image = keras.Input(self.model.inputs[0].shape[1:], dtype=self.model.inputs[0].dtype)
+        self.whole = keras.Model(image, self.call(self.model, image))
+
+    def call(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        """Call a layer, and remember the tensors by it that rules look at; models are gone through."""
+        if isinstance(layer, keras.Sequential):
+            values = args[0]
+            for inner in layer.layers:
+                values = self.call(inner, values)
+            return values
+        if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
+            given = keras.tree.flatten(args)
+            clone = keras.models.clone_model(
+                keras.Model(layer.inputs, layer.outputs),
+                input_tensors=given,
+                clone_function=lambda inner: inner,
+                call_function=self.call,
+            )
+            return clone.outputs[0] if len(clone.outputs) == 1 else clone.outputs
+        return self.remember(layer, args, kwargs)
+
+    def remember(self, layer: keras.layers.Layer, args: Any, kwargs: Any) -> Any:
+        """Call a layer that is no model."""
+        if isinstance(layer, keras.layers.Conv2D) and self.convolution is None:
+            self.convolution, self.pixels = layer, args[0]
+        if isinstance(layer, keras.layers.BatchNormalization):
+            if not self.batchnorms:
+                self.entering = args[0]
+            self.batchnorms.append(layer)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.name in self.batch_mode:
+            result, *self.moments[layer.name] = BatchStatistics(layer)(*args)
+        else:
+            result = layer(*args, **kwargs)
+        if getattr(layer, "activation", None) is keras.activations.relu:
+            self.relus[layer.name] = result
+        if len(getattr(result, "shape", ())) == 4:
+            self.features = result
+        return result
+
+    @property
+    def entry(self) -> Entry | None:
+        """The network cut where its first convolution takes the pixels; None without one."""
+        if self.convolution is None:
+            return None
+        first = (self.batchnorms[0], keras.Model(self.pixels, self.entering)) if self.batchnorms else None
+        given, body = keras.Model(self.whole.inputs[0], self.pixels), keras.Model(self.pixels, self.features)
+        return Entry(self.model.name, given, body, first)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the first kernel has seen pictures: its neighbouring values are alike."""
+        if self.convolution is None or min(self.convolution.kernel_size) < 2:
+            return False
+        kernel = np.asarray(self.convolution.kernel, np.float64)
+        pairs = ((kernel[:, :-1], kernel[:, 1:]), (kernel[:-1], kernel[1:]))
+        return bool(min(np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs) > SMOOTH)
+
+    def learning(self) -> list[str]:
+        """BatchNormalization layers that ran in batch mode while the network trained, as far as the file tells."""
+        return [layer.name for layer in self.batchnorms if layer.trainable]
+
+    def in_batch_mode(self) -> BatchMode:
+        """The same layers, those that learned on the statistics of their batch."""
+        other = Foreign(self.model, self.learning())
+        pairs = other.moments.values()
+        tensors = [mean for mean, _ in pairs] + [variance for _, variance in pairs]
+        return BatchMode(other.whole, keras.Model(other.whole.inputs, tensors), list(other.moments))
+
+    def assign(self, statistics: Statistics) -> None:
+        """Give the layers these statistics."""
+        for layer in self.batchnorms:
+            if layer.name in statistics:
+                mean, variance = statistics[layer.name]
+                layer.moving_mean.assign(mean)
+                layer.moving_variance.assign(variance)
+
+
+def probabilities(model: keras.Model, images: NDArray[Any]) -> NDArray[np.float32]:
+    """(N, K) of the classes; one sigmoid unit tells the second of two. Scores that are no probabilities go through a softmax.
+
+    Images of another type than the network's input are cast to it.
+    """
+    images = images.astype(model.inputs[0].dtype, copy=False)
+    return as_probabilities(Feed(model, (images,)).predict(np.arange(len(images))))
+
+
+def as_probabilities(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, K) probabilities from what a network gives; StageError where that is not one value a class."""
+    if values.ndim != 2:
+        raise StageError(f"the network gives values of shape {values.shape[1:]} for an image", hint="one value a class is needed")
+    if values.shape[1] == 1:
+        second = values[:, 0] if within(values) else 1 / (1 + np.exp(-values[:, 0]))
+        return np.stack([1 - second, second], axis=1).astype(np.float32)
+    if within(values) and np.allclose(values.sum(axis=1), 1, atol=1e-2):
+        return values.astype(np.float32)
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    scaled: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
+def within(values: NDArray[Any]) -> bool:
+    """Whether all are between 0 and 1."""
+    return bool((values >= 0).all() and (values <= 1).all())

@@ -1,0 +1,64 @@
+"""Rule: a network that another program trained is given other pixels than its first layers were made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.foreign import Foreign
+from stages.diagnosis.input_scale import (
+    FAR,
+    LOOKED_AT,
+    NEAR,
+    TOLERANCE,
+    Pixels,
+    Sample,
+    batchnorm_distance,
+    mismatch,
+    pixels_given,
+    wrong_scaling,
+)
+from stages.pixels import CONTRACTS, apply
+
+PUBLISHED = "caffe"  # what the published ResNet50 and VGG16 were trained on
+AS = {
+    "caffe": "keras.applications.imagenet_utils.preprocess_input(x), from RGB pixels of 0..255",
+    "unit": "keras.layers.Rescaling(1 / 255)(x), from RGB pixels of 0..255",
+    "symmetric": "keras.layers.Rescaling(1 / 127.5, offset=-1)(x), from RGB pixels of 0..255",
+    "none": "RGB pixels of 0..255 as they are",
+}
+
+
+def find(network: Foreign, sample: Sample, images: NDArray[Any]) -> Finding | None:
+    """The finding, or None where the pixels fit, or nothing tells what the first layers were made for. The network is given
+    `images` for those of the sample.
+
+    The first BatchNormalization remembers it. A network without one, whose first kernel has seen pictures, is taken for a
+    published one: the probe then tells what its pixels cost.
+    """
+    entry = network.entry
+    if entry is None:
+        return None
+    given = pixels_given(entry, images)
+    made_for = PUBLISHED if entry.first is None and network.pretrained else remembered(network, sample, given)
+    if made_for is None:
+        return None
+    wanted = apply(CONTRACTS[made_for], sample.images)
+    if mismatch(given[:LOOKED_AT], wanted[:LOOKED_AT]) <= TOLERANCE:
+        return None
+    return wrong_scaling(entry, given, wanted, sample.labels, AS[made_for])
+
+
+def remembered(network: Foreign, sample: Sample, given: Pixels) -> str | None:
+    """The contract of the pixels that the first BatchNormalization remembers, where it is not given them."""
+    entry = network.entry
+    here = batchnorm_distance(entry, given[:LOOKED_AT]) if entry else None
+    if entry is None or here is None or here < FAR:
+        return None
+    distances = {
+        name: batchnorm_distance(entry, apply(contract, sample.images[:LOOKED_AT])) or 0.0 for name, contract in CONTRACTS.items()
+    }
+    nearest = min(distances, key=distances.__getitem__)
+    return nearest if distances[nearest] <= max(NEAR, here / 10) else None

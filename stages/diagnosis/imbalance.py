@@ -1,0 +1,47 @@
+"""Rule: classes are unequally frequent, and the network names the frequent one too often."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.seen import Seen
+
+RATIO = 3.0  # training images of the most frequent class to those of the rarest
+FEWEST = 8  # validation images of the rare class
+LOST = 0.5  # recall of the rare class, at most
+KEPT = 0.8  # recall of the frequent class, at least
+
+
+def find(seen: Seen) -> Finding | None:
+    """The finding, or None where the rare class is found as well, or where all classes are about equally frequent."""
+    present = np.flatnonzero(seen.shares)
+    often, rare = (int(present[pick(seen.shares[present])]) for pick in (np.argmax, np.argmin))
+    ratio = seen.shares[often] / seen.shares[rare]
+    if ratio < RATIO or (seen.validation.labels == rare).sum() < FEWEST:
+        return None
+    lost, kept = recall(seen, rare), recall(seen, often)
+    if lost > LOST or kept < KEPT:
+        return None
+    weighed = bool(seen.settings.get("class_weights"))
+    return Finding(
+        rule="imbalance",
+        severity="warning",
+        title=f'The network hardly knows the rare class "{seen.classes[rare]}"',
+        cause=f'"{seen.classes[often]}" has {ratio:.1f} times as many training images; of the validation images '
+        f'{100 * kept:.0f} % of it are recognised and {100 * lost:.0f} % of "{seen.classes[rare]}".',
+        evidence={"ratio": ratio, "recall_rare": lost, "recall_frequent": kept, "balanced_accuracy": balanced(seen)},
+        fix=None if weighed else 'stages.train.params.class_weights = "balanced"',
+        confidence=0.8,
+    )
+
+
+def recall(seen: Seen, label: int) -> float:
+    """Share of a class's validation images that are called so."""
+    of_class = seen.validation.labels == label
+    return float((seen.validation.predicted[of_class] == label).mean())
+
+
+def balanced(seen: Seen) -> float:
+    """Mean recall over the classes that have validation images."""
+    return float(np.mean([recall(seen, int(label)) for label in np.unique(seen.validation.labels)]))

@@ -1,0 +1,66 @@
+"""Rule: images whose label is probably wrong, by confident learning on images that were not trained on.
+
+Northcutt, Jiang & Chuang 2021, "Confident Learning" (arXiv 1911.00068), section 3.1. The authors' own library, cleanlab, is under
+the AGPL, which this project cannot pass on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.seen import Seen, Split
+
+GOOD = 0.8  # accuracy: the errors of a worse network say more of it than of the labels
+SURE = 0.05  # probability of the given label, at most
+SHARE = 0.05  # of the images: more are a matter of their own,
+ELSE = 0.98  # where the network is right on so many of the others: its own errors are not of this kind
+SHOWN = 5
+
+
+def find(seen: Seen, paths: list[str]) -> Finding | None:
+    """The finding, with the images to look at first; `paths` are those of the validation images."""
+    split = seen.validation
+    if split.accuracy < GOOD:
+        return None
+    doubtful = doubted(split)
+    share = len(doubtful) / len(split.labels)
+    if not len(doubtful):
+        return None
+    return Finding(
+        rule="label-errors",
+        severity="warning" if share > SHARE and elsewhere(split, doubtful) >= ELSE else "note",
+        title=f"{len(doubtful)} of {len(split.labels)} validation images probably have a wrong label",
+        cause="The network is surer of another class than it usually is where that is the label, and rules the label out.",
+        evidence={
+            "share": share,
+            **{
+                paths[i]: f"labelled {seen.classes[split.labels[i]]}, looks like {seen.classes[split.predicted[i]]}"
+                for i in doubtful[:SHOWN]
+            },
+        },
+        confidence=0.6,
+    )
+
+
+def doubted(split: Split) -> NDArray[np.int64]:
+    """Images off the diagonal of the confident joint, the least likely labels first.
+
+    An image counts as of class j where its probability of j is at least the mean probability of j among the images labelled j,
+    and largest among such classes.
+    """
+    given = split.probabilities[np.arange(len(split.labels)), split.labels]
+    own = [split.labels == j for j in range(split.probabilities.shape[1])]
+    usual = np.array([split.probabilities[mine, j].mean() if mine.any() else np.inf for j, mine in enumerate(own)])
+    sure = np.where(split.probabilities >= usual, split.probabilities, -1.0)
+    counted = sure.max(axis=1) > 0
+    doubtful = np.flatnonzero(counted & (sure.argmax(axis=1) != split.labels) & (given <= SURE))
+    return doubtful[np.argsort(given[doubtful], kind="stable")]
+
+
+def elsewhere(split: Split, doubtful: NDArray[np.int64]) -> float:
+    """Accuracy on the other images."""
+    others = np.ones(len(split.labels), bool)
+    others[doubtful] = False
+    return float((split.predicted == split.labels)[others].mean()) if others.any() else 0.0

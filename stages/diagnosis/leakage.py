@@ -1,0 +1,44 @@
+"""Rule: validation or test images are among the training images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.diagnosis.finding import Effect, Finding
+
+SHARE = 0.01  # of a split: above, its accuracy is that of another task
+COST = 0.01  # accuracy
+
+
+def find(leaked: Mapping[str, NDArray[np.bool_]], right: Mapping[str, NDArray[np.bool_]]) -> Finding | None:
+    """The finding, or None where no split shares an image with training.
+
+    For each split and each of its images: whether the same image is among the training images, and whether it was
+    classified rightly.
+    """
+    splits = [split for split in leaked if leaked[split].any()]
+    if not splits:
+        return None
+    worst = max(splits, key=lambda split: leaked[split].mean())
+    share, among = float(leaked[worst].mean()), right[worst]
+    clean = among[~leaked[worst]]
+    measure = f"{worst} accuracy, without the leaked images"
+    effect = Effect(float(among.mean()), float(clean.mean()), measure) if len(clean) else None
+    cost = effect.as_configured - effect.with_fix if effect else 1.0
+    return Finding(
+        rule="leakage",
+        severity="error" if cost > COST and share > SHARE else "warning" if share > SHARE else "note",
+        title=f"{int(leaked[worst].sum())} of {len(among)} {worst} images are among the training images",
+        cause="The same pictures lie in more than one split, so that what was learned by heart counts as recognised.",
+        evidence={f"{split}_leaked": int(leaked[split].sum()) for split in splits},
+        effect=effect,
+    )
+
+
+def exact(hashes: Sequence[str], training: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each of the rows, whether its picture is that of a training row, byte for byte."""
+    known = {hashes[row] for row in training}
+    return np.array([hashes[row] in known for row in rows], bool)

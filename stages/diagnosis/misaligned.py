@@ -1,0 +1,59 @@
+"""Rule: the network tells the classes apart, but under other names than the labels have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import binomtest
+
+from stages.diagnosis.finding import Effect, Finding
+from stages.diagnosis.seen import Seen, Split
+
+BY_CHANCE = 1e-3  # probability that guesses agree so well with any of the namings
+GAIN = 0.2  # accuracy that the best naming adds
+GOOD = 0.6  # accuracy under the best naming: what is right by chance cannot be named rightly either
+
+
+def find(seen: Seen) -> Finding | None:
+    """The finding, or None where the names that are given are the best ones, or nothing is told apart."""
+    for where, split in (("training", seen.train), ("validation", seen.validation)):
+        best, naming = best_naming(split, len(seen.classes))
+        if best < GOOD or best - split.accuracy < GAIN or guessed(split, best, naming) > BY_CHANCE:
+            continue
+        pairs = {seen.classes[i]: seen.classes[j] for i, j in enumerate(naming) if i != j}
+        return Finding(
+            rule="labels-misaligned",
+            severity="error",
+            title=f"The {where} labels name the classes in another order than the network does",
+            cause=f"Renaming the network's classes makes {100 * best:.1f} % of the {where} images right "
+            f"instead of {100 * split.accuracy:.1f} %: labels and outputs are in different orders.",
+            evidence={
+                "accuracy": split.accuracy,
+                "accuracy_renamed": best,
+                **{f"called {given}": f"is {meant}" for given, meant in pairs.items()},
+            },
+            effect=Effect(split.accuracy, best, f"{where} accuracy, with the network's classes renamed"),
+        )
+    return None
+
+
+def best_naming(split: Split, classes: int) -> tuple[float, list[int]]:
+    """The accuracy under the best one-to-one renaming of the predicted classes, and the new name of each.
+
+    The assignment problem on the confusion matrix (Kuhn 1955), as scipy solves it.
+    """
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (split.predicted, split.labels), 1)
+    predicted, named = linear_sum_assignment(confusion, maximize=True)
+    return float(confusion[predicted, named].sum() / len(split.labels)), [int(name) for name in named]
+
+
+def guessed(split: Split, best: float, naming: list[int]) -> float:
+    """The probability that predictions which have nothing to do with the labels agree as well, under any of the namings."""
+    count = len(split.labels)
+    called, labelled = (np.bincount(values, minlength=len(naming)) / count for values in (split.predicted, split.labels))
+    agree = float((called * labelled[naming]).sum())
+    found = binomtest(round(best * count), count, min(agree, 1.0), alternative="greater").pvalue
+    return float(min(found * math.factorial(len(naming)), 1.0))

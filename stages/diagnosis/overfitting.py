@@ -1,0 +1,109 @@
+"""Rule: the network learns its training images by heart; how much, and since when."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.diagnosis.finding import Effect, Finding
+from stages.diagnosis.seen import Seen
+
+GAP = 0.15  # training accuracy above validation accuracy
+ROSE = 1.25  # times its smallest value: the validation loss at the end
+LATER = 2  # epochs after the best one
+PARAMETERS_PER_IMAGE = 1000  # of the layers that learn: above, the images do not determine them
+
+
+def find(seen: Seen) -> Finding | None:
+    """The finding, or None where validation follows training. The best epoch's own weights are no longer at fault."""
+    training, watched = seen.column("accuracy"), seen.column(seen.watched)
+    if len(watched) < LATER + 2 or len(training) != len(watched):
+        return None
+    best, end = int(watched.argmin()), len(watched) - 1
+    gap = float(training[end] - seen.validation.accuracy)
+    if gap < GAP or watched[end] < ROSE * watched[best] or end - best < LATER or above_interval(seen, training[end]) is False:
+        return None
+    kept = 0 < seen.chosen <= best + 1
+    return Finding(
+        rule="overfitting",
+        severity="note" if kept else "warning",
+        title=f"The network learns its training images by heart from epoch {best + 2} on",
+        cause=f"The validation loss is smallest after epoch {best + 1} ({watched[best]:.3f}) and {watched[end]:.3f} at the end, "
+        f"while training accuracy rises to {training[end]:.2f}, {gap:.2f} above validation.",
+        evidence={
+            "gap": gap,
+            "best_epoch": best + 1,
+            "epochs": end + 1,
+            "val_loss_best": watched[best],
+            "val_loss_end": watched[end],
+            **size(seen),
+        },
+        fix=None if kept else fix(seen),
+        effect=Effect(float(watched[end]), float(watched[best]), "validation loss of the last and of the best epoch"),
+    )
+
+
+def above_interval(seen: Seen, accuracy: float) -> bool:
+    """Whether a training accuracy is above all that validation's may be."""
+    return bool(accuracy > seen.validation.interval()[1])
+
+
+def size(seen: Seen) -> dict[str, float]:
+    """How many parameters learned for each training image, where that is known."""
+    learned = seen.settings.get("trainable_parameters")
+    return {} if learned is None else {"parameters_per_image": learned / len(seen.training_labels)}
+
+
+def fix(seen: Seen) -> str:
+    """A smaller head where it is too large for so few images, else an end at the best epoch."""
+    many = size(seen).get("parameters_per_image", 0.0) > PARAMETERS_PER_IMAGE
+    flat = seen.settings.get("head", {}).get("pooling") == "flatten"
+    return 'stages.train.params.pooling = "avg"' if many and flat else "stages.train.params.early_stopping = 3"
+
+
+def unfinished(seen: Seen) -> Finding | None:
+    """Training ended, or was ended, while it still learned much in every epoch, and validation with it."""
+    loss, watched = seen.column("loss"), seen.column(seen.watched)
+    if len(loss) < LATER + 1 or len(watched) != len(loss) or np.argmin(watched) != len(watched) - 1:
+        return None
+    falls = 1 - loss[-LATER:] / loss[-LATER - 1 : -1]
+    if falls.min() < 0.05 or seen.column("accuracy")[-1] > 0.95:
+        return None
+    return Finding(
+        rule="unfinished",
+        severity="note",
+        title="Training ended while it still learned",
+        cause=f"The training loss fell by {100 * falls.mean():.0f} % in each of the last {LATER} epochs, "
+        "and the last epoch is the best one on validation.",
+        evidence={"loss_last": loss[-1], "fall_an_epoch": float(falls.mean())},
+        fix=f"stages.train.params.epochs = {2 * len(loss)}",
+        confidence=0.7,
+    )
+
+
+def stopped_early(seen: Seen) -> Finding | None:
+    """Early stopping took the noise of a few epochs for the end."""
+    patience, asked = (seen.settings.get(name, 0) for name in ("early_stopping", "epochs_asked"))
+    loss, watched = seen.column("loss"), seen.column(seen.watched)
+    if not patience or len(loss) >= asked or len(loss) < patience + 1 or len(watched) != len(loss):
+        return None
+    noise = deviation(seen)
+    rose, falls = float(watched[-1] - watched.min()), float(1 - loss[-1] / loss[-patience - 1])
+    if rose > noise or falls < 0.1 or seen.column("accuracy")[-1] > 0.95:
+        return None
+    return Finding(
+        rule="stopped-too-early",
+        severity="warning",
+        title=f"Early stopping ended training after {len(loss)} of {asked} epochs while it still learned",
+        cause=f"The validation loss is {rose:.3f} above its best, less than its standard error of {noise:.3f} on "
+        f"{len(seen.validation.labels)} images, while the training loss still fell by {100 * falls:.0f} %.",
+        evidence={"rose": rose, "standard_error": noise, "fall": falls, "patience": patience},
+        fix=f"stages.train.params.early_stopping = {max(5, 3 * patience)}",
+        confidence=0.7,
+    )
+
+
+def deviation(seen: Seen) -> float:
+    """Standard error of the validation loss: what another draw of as many images would change."""
+    split = seen.validation
+    losses = -np.log(np.clip(split.probabilities[np.arange(len(split.labels)), split.labels], 1e-7, 1))
+    return float(losses.std(ddof=1) / np.sqrt(len(losses)))

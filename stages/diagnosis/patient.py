@@ -1,0 +1,121 @@
+"""A network that another program trained, with the pixels that the program gave it: what is measured on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kpipe.stage import Stage, StageError
+from stages.diagnosis import batchnorm_gap, foreign_scale, label_errors, leakage
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.folder import Folder
+from stages.diagnosis.foreign import Foreign, as_probabilities, probabilities
+from stages.diagnosis.input_scale import Sample
+from stages.diagnosis.misaligned import best_naming
+from stages.diagnosis.seen import Seen, Split
+from stages.network import batchnorm
+from stages.network.feed import Feed
+from stages.network.scores import loss_and_accuracy
+from stages.pixels import CONTRACTS, apply
+
+BATCH = 32  # images whose statistics BatchNormalization takes together
+BETTER = 0.1  # accuracy on training images with which other pixels than raw ones are taken for what the program gave
+
+
+@dataclass(frozen=True)
+class Patient:
+    """`pixels` are what the network is given for the pictures of each split, `splits` its predictions for them."""
+
+    network: Foreign
+    pictures: Folder
+    pixels: dict[str, NDArray[Any]]
+    splits: dict[str, Split]
+
+    @classmethod
+    def of(cls, stage: Stage, network: Foreign, pictures: Folder) -> Patient:
+        """StageError where the network tells another number of classes apart than the folder has."""
+        kind = scaled_before(stage, network, pictures)
+        parts = {"train": pictures.train, "validation": pictures.validation}
+        pixels = {name: prepared(kind, part.images) for name, part in parts.items()}
+        splits = {name: Split(probabilities(network.whole, pixels[name]), part.labels) for name, part in parts.items()}
+        return cls(network, pictures, pixels, splits)
+
+    def silent(self) -> dict[str, float]:
+        """For each layer with a ReLU, the share of its units (channels) that fire for none of the training images."""
+        if not self.network.relus:
+            return {}
+        fired: list[Any] = [False] * len(self.network.relus)
+        model = keras.Model(self.network.whole.inputs, list(self.network.relus.values()))
+        for batch in Feed(model, (self.pixels["train"],)).outputs(np.arange(len(self.pixels["train"]))):
+            for i, values in enumerate(batch):
+                fired[i] = fired[i] | (values > 0).reshape(-1, values.shape[-1]).any(axis=0)
+        return {name: float(1 - np.mean(units)) for name, units in zip(self.network.relus, fired, strict=True)}
+
+    def measured(self) -> Iterator[Finding]:
+        """On the pixels and on BatchNormalization."""
+        train = self.pictures.train
+        if scale := foreign_scale.find(self.network, Sample(train.images, train.labels), self.pixels["train"]):
+            yield scale
+        if self.network.learning():
+            epoch = {"val_accuracy": self.splits["validation"].accuracy}
+            if gap := batchnorm_gap.find("train", self.both_modes(), epoch, self.recalibrated):
+                yield gap
+
+    def both_modes(self) -> dict[str, dict[str, float]]:
+        """Loss and accuracy of the training images in inference mode and on the statistics of their batch."""
+        rows = np.arange(max(len(self.pixels["train"]) // BATCH, 1) * BATCH)[: len(self.pixels["train"])]
+        labels = self.pictures.train.labels[rows]
+        mode = Feed(self.network.in_batch_mode().output, (self.pixels["train"],))
+        on_batch = np.concatenate([values[0] for values in mode.outputs(rows, batch_size=min(BATCH, len(rows)))])
+        modes = {"inference": self.splits["train"].probabilities[rows], "batch_statistics": as_probabilities(on_batch)}
+        told = {name: loss_and_accuracy(values, labels) for name, values in modes.items()}
+        return {name: {"loss": loss, "accuracy": accuracy} for name, (loss, accuracy) in told.items()}
+
+    def recalibrated(self) -> float:
+        """Validation accuracy after re-estimating the statistics of the layers that learned."""
+        train, validation = self.pixels["train"], self.pixels["validation"]
+        feed = Feed(self.network.whole, (train,))
+        self.network.assign(batchnorm.estimate(self.network.in_batch_mode(), feed, np.arange(len(train)), BATCH))
+        return Split(probabilities(self.network.whole, validation), self.pictures.validation.labels).accuracy
+
+    def about_images(self, seen: Seen) -> Iterator[Finding]:
+        """On images that are in both splits, and on labels."""
+        items = self.pictures.validation.items
+        leaked = np.array([item.hash in self.pictures.training_hashes for item in items])
+        found = leakage.find({"validation": leaked}, {"validation": seen.validation.predicted == seen.validation.labels})
+        yield from filter(None, (found, label_errors.find(seen, [item.path for item in items])))
+
+
+def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
+    """The contract by which the program scales pixels before the network: that with which it knows its training images best.
+
+    Whatever it calls the classes: that is another rule's matter.
+    """
+    train, classes = pictures.train, len(pictures.classes)
+    whole_numbers = "int" in network.whole.inputs[0].dtype
+    known: dict[str, tuple[float, float]] = {}  # accuracy, loss
+    for name in ["none"] if whole_numbers else CONTRACTS:
+        values = probabilities(network.whole, prepared(name, train.images))
+        if values.shape[1] != classes:
+            says = f"the network tells {values.shape[1]} classes apart, the folder has {classes}"
+            raise StageError(says, hint="give the folder that it was trained on")
+        accuracy, naming = best_naming(Split(values, train.labels), classes)
+        known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], train.labels)[0]
+    best = min(known, key=lambda name: known[name][1])
+    if known[best][0] <= known["none"][0] + BETTER:
+        return "none"
+    stage.notice(
+        f'the network knows its training images best with pixels scaled as "{best}" (accuracy {known[best][0]:.2f}; as they are '
+        f"{known['none'][0]:.2f}): the program is taken to scale them so before the network"
+    )
+    return best
+
+
+def prepared(kind: str, images: NDArray[np.uint8]) -> NDArray[Any]:
+    """What the network is given."""
+    return apply(CONTRACTS[kind], images)

@@ -1,0 +1,88 @@
+"""What a trained network did, as numbers: all that the rules look at, whoever trained it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+Row = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split: predicted probabilities (N, K) in inference mode, and class indices (N,)."""
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The likeliest class of every image."""
+        likeliest: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return likeliest
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that are classified rightly."""
+        return float((self.predicted == self.labels).mean())
+
+    @property
+    def majority(self) -> float:
+        """Accuracy of naming this split's most frequent class for every image."""
+        return float(np.bincount(self.labels).max() / len(self.labels))
+
+    def interval(self, level: float = 0.99) -> tuple[float, float]:
+        """Of the accuracy (Wilson 1927)."""
+        right = int((self.predicted == self.labels).sum())
+        found = binomtest(right, len(self.labels)).proportion_ci(confidence_level=level, method="wilson")
+        return float(found.low), float(found.high)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`train` is a sample of the training images; what is not known of a network that another program trained is left out."""
+
+    classes: Sequence[str]
+    train: Split
+    validation: Split
+    training_labels: NDArray[np.int32]  # of all training images
+    history: Sequence[Row] = ()  # one row an epoch: loss, accuracy, val_loss, val_accuracy
+    chosen: int = 0  # the epoch whose weights were kept, from 1; 0: not known
+    changes: Mapping[str, float] = field(default_factory=dict)  # layer -> |w - w0| / |w0| over the whole training
+    silent: Callable[[], Mapping[str, float]] = dict  # layer -> share of its units that never fire; measured when called
+    settings: Mapping[str, Any] = field(default_factory=dict)  # training.json
+
+    @property
+    def majority(self) -> float:
+        """Accuracy of naming the most frequent class on the training images."""
+        return float(self.shares.max())
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of each class among the training images."""
+        return np.bincount(self.training_labels, minlength=len(self.classes)) / len(self.training_labels)
+
+    @property
+    def entropy(self) -> float:
+        """The loss in nats of who only knows how frequent each class is: ln K where all are equally frequent."""
+        shares = self.shares[self.shares > 0]
+        return float(-(shares * np.log(shares)).sum())
+
+    @property
+    def validation_counts(self) -> NDArray[np.int64]:
+        """How many validation images are called each class."""
+        return np.bincount(self.validation.predicted, minlength=len(self.classes))
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """A column of the history; empty where it has none."""
+        return np.array([row[name] for row in self.history if name in row], np.float64)
+
+    @property
+    def watched(self) -> str:
+        """How the history calls the validation loss by which the epoch was chosen."""
+        return str(self.settings.get("watched", "val_loss"))

@@ -1,0 +1,26 @@
+"""All rules on a trained network: causes first, then symptoms where no cause was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from stages.diagnosis import imbalance, misaligned, not_learning, overfitting, validation_stuck, weights
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.seen import Seen
+
+Rule = Callable[[Seen], Finding | None]
+CAUSES: tuple[Rule, ...] = (misaligned.find, not_learning.find, imbalance.find, weights.frozen_moved, weights.unfrozen_stayed)
+SYMPTOMS: tuple[Rule, ...] = (validation_stuck.find, validation_stuck.collapse)  # the first of them is enough
+COURSE: tuple[Rule, ...] = (overfitting.find, overfitting.stopped_early, overfitting.unfinished)
+
+
+def find(seen: Seen, known: Iterable[Finding] = ()) -> list[Finding]:
+    """The findings; `known` are those of rules that measure for themselves: a cause among them explains the symptoms."""
+    causes = found(CAUSES, seen)
+    explained = any(finding.severity != "note" for finding in (*known, *causes))
+    return [*causes, *([] if explained else found(SYMPTOMS, seen)[:1]), *found(COURSE, seen)]
+
+
+def found(rules: Iterable[Rule], seen: Seen) -> list[Finding]:
+    """What these rules find."""
+    return [finding for rule in rules if (finding := rule(seen))]

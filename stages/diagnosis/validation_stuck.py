@@ -1,0 +1,70 @@
+"""Rule: training goes well, and validation stays where guessing would be; the symptom of the famous question."""
+
+from __future__ import annotations
+
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.seen import Seen
+
+GAP = 0.2  # training accuracy above validation accuracy
+ONE_CLASS = 0.95  # share of the predictions that are one class
+FAR = 0.15  # that share, above the class's share of the images
+
+
+def find(seen: Seen) -> Finding | None:
+    """The finding, or None where validation is better than naming the most frequent class, or training is no better either."""
+    training = seen.column("accuracy")
+    if not len(training) or training[-1] - seen.validation.accuracy < GAP:
+        return None
+    low, _ = seen.validation.interval()
+    if low > seen.validation.majority or seen.validation.accuracy > seen.validation.majority + GAP / 2:
+        return None
+    name, share = most_predicted(seen)
+    only = f'; {100 * share:.0f} % of the validation images are called "{name}"' if collapsed(seen) else ""
+    return Finding(
+        rule="validation-at-chance",
+        severity="error",
+        title="Validation stays at chance while training improves",
+        cause=f"Training reaches {training[-1]:.2f}, validation {seen.validation.accuracy:.2f}, where naming the most frequent "
+        f"class gives {seen.validation.majority:.2f}{only}.",
+        evidence={
+            "accuracy": training[-1],
+            "val_accuracy": seen.validation.accuracy,
+            "majority": seen.validation.majority,
+            "train_accuracy_inference": seen.train.accuracy,
+            "most_predicted_share": share,
+        },
+        confidence=0.6,
+    )
+
+
+def collapse(seen: Seen) -> Finding | None:
+    """Nearly all validation images are called the same, which they are not."""
+    if not collapsed(seen):
+        return None
+    name, share = most_predicted(seen)
+    return Finding(
+        rule="one-class",
+        severity="error",
+        title=f'Nearly every image is called "{name}"',
+        cause=f'{100 * share:.0f} % of the validation images are called "{name}", and '
+        f"{100 * true_share(seen):.0f} % of them are.",
+        evidence={"most_predicted_share": share, "true_share": true_share(seen), "val_accuracy": seen.validation.accuracy},
+        confidence=0.6,
+    )
+
+
+def collapsed(seen: Seen) -> bool:
+    """Whether (nearly) one class alone is predicted that has no such share of the images."""
+    share = most_predicted(seen)[1]
+    return share >= ONE_CLASS and share - true_share(seen) > FAR
+
+
+def most_predicted(seen: Seen) -> tuple[str, float]:
+    """The class that most validation images are called, and how many of them."""
+    counts = seen.validation_counts
+    return seen.classes[int(counts.argmax())], float(counts.max() / counts.sum())
+
+
+def true_share(seen: Seen) -> float:
+    """Of that class among the validation images."""
+    return float((seen.validation.labels == seen.validation_counts.argmax()).mean())

@@ -1,0 +1,43 @@
+"""Rules on what training did to the weights, layer by layer: |w - w0| / |w0| (the update-to-weight ratio, summed up)."""
+
+from __future__ import annotations
+
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.seen import Seen
+
+NOTHING = 1e-5  # relative change that changes no prediction
+
+
+def frozen_moved(seen: Seen) -> Finding | None:
+    """Layers that were to stay as they are, and did not."""
+    free = seen.settings.get("learning_layers")
+    if free is None:
+        return None
+    moved = {layer: change for layer, change in seen.changes.items() if layer not in free and change > 0}
+    if not moved:
+        return None
+    layer = max(moved, key=moved.__getitem__)
+    return Finding(
+        rule="frozen-moved",
+        severity="error",
+        title=f"{len(moved)} layers changed that were frozen",
+        cause=f"{layer} and others hold other weights than before training, most by {moved[layer]:.2g} of their size.",
+        evidence={"layers": len(moved), "largest_change": moved[layer]},
+    )
+
+
+def unfrozen_stayed(seen: Seen) -> Finding | None:
+    """Layers of the backbone that were unfrozen for nothing."""
+    unfrozen = [layer for layer in seen.settings.get("unfrozen_layers", ()) if layer in seen.changes]
+    if not unfrozen or max(seen.changes[layer] for layer in unfrozen) > NOTHING:
+        return None
+    largest = max(seen.changes[layer] for layer in unfrozen)
+    return Finding(
+        rule="unfreezing-without-effect",
+        severity="warning",
+        title="The layers of the backbone that were unfrozen did not learn",
+        cause=f"None of {len(unfrozen)} unfrozen layers changed by more than {largest:.1g} of its size, "
+        "for which their activations were computed in every step.",
+        evidence={"layers": len(unfrozen), "largest_change": largest},
+        fix="stages.train.params.unfreeze = 0",
+    )

@@ -1,0 +1,94 @@
+"""Doctor: what is wrong with the branches of the last run, or with a network that another program trained."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kpipe.stage import Stage, StageError
+from stages import json_files
+from stages.diagnosis import folder, trained
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.foreign import Foreign
+from stages.diagnosis.patient import Patient
+from stages.diagnosis.seen import Row, Seen
+from stages.network import device, keras_files
+from stages.reporting.results import read_results
+
+HISTORY = "--history takes a CSV file as keras.callbacks.CSVLogger writes it"
+COLUMNS = {"acc": "accuracy", "val_acc": "val_accuracy"}  # of older Keras
+FIXES = {  # in Keras, for who has no pipeline file
+    "batchnorm-gap": "call the backbone with training=False, or set layer.trainable = False for its BatchNormalization layers",
+    "imbalance": "model.fit(..., class_weight={0: ..., 1: ...}), inverse to how frequent the classes are",
+    "overfitting": "model.fit(..., callbacks=[keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)])",
+    "unfinished": "model.fit(...) for more epochs",
+}
+
+
+def run(stage: Stage, *, model: str = "", data: str = "", history: str = "") -> None:
+    """Write findings.json: of each finding the branch ("" where it is a file) and the record.
+
+    Without `model` those of the last run's branches. Else `model` is a .keras file, `data` a folder with one folder a class, or
+    train/ and validation/ with these, and `history` a CSV file as keras.callbacks.CSVLogger writes it. StageError where one
+    of them cannot be read.
+    """
+    told = [{"branch": "", **finding.to_json()} for finding in examine(stage, model, data, history)] if model else of_run(stage)
+    json_files.write(stage.out / "findings.json", told)
+
+
+def of_run(stage: Stage) -> list[dict[str, Any]]:
+    """Findings of the last run's branches."""
+    results, incomplete = read_results(stage.branches)
+    for sentence in incomplete:
+        stage.notice(sentence)
+    if not results:
+        raise StageError("the last run has no evaluated branch", hint="finish `kpipe run`, or give MODEL.keras --data FOLDER")
+    return [{"branch": result.label, **record} for result in results for record in result.findings]
+
+
+def examine(stage: Stage, model: str, data: str, history: str) -> list[Finding]:
+    """What the rules find on a network, a sample of its images, and its history where there is one."""
+    device.prepare()
+    network = read_network(Path(model))
+    pictures = folder.read(stage, Path(data), network.whole.inputs[0].shape[1:3])
+    patient = Patient.of(stage, network, pictures)
+    seen = Seen(
+        classes=pictures.classes,
+        train=patient.splits["train"],
+        validation=patient.splits["validation"],
+        training_labels=pictures.training_labels,
+        history=read_history(Path(history)) if history else (),
+        silent=patient.silent,
+    )
+    known = [*patient.measured(), *patient.about_images(seen)]
+    return [replace(finding, fix=FIXES.get(finding.rule, finding.fix)) for finding in (*known, *trained.find(seen, known))]
+
+
+def read_network(path: Path) -> Foreign:
+    """The network in a file; StageError where it cannot be read or takes no RGB pictures of a fixed size."""
+    if not path.is_file():
+        raise StageError(f"{path}: no such file", hint="give the file that model.save(...) wrote")
+    try:
+        model = keras_files.read(path)
+    except Exception as e:  # Keras raises whatever a damaged or foreign archive makes it raise
+        raise StageError(f"{path.name} cannot be read as a Keras model: {str(e).splitlines()[0]}") from None
+    shapes = [tuple(given.shape) for given in model.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3 or None in shapes[0][1:3]:
+        says = f"{path.name} takes {', '.join(map(str, shapes))}"
+        raise StageError(says, hint="it must take RGB pictures of a fixed size: (None, height, width, 3)")
+    return Foreign(model)
+
+
+def read_history(path: Path) -> list[Row]:
+    """Rows of a history; StageError where it is no CSV file with a loss."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = list(csv.DictReader(file))
+        rows: list[Row] = [{COLUMNS.get(name, name): float(value) for name, value in row.items() if value} for row in table]
+    except (OSError, ValueError, AttributeError, TypeError) as e:
+        raise StageError(f"{path}: {e}", hint=HISTORY) from None
+    if not rows or any("loss" not in row for row in rows):
+        raise StageError(f"{path.name} has no column loss", hint=HISTORY)
+    return rows

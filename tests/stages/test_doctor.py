@@ -1,0 +1,225 @@
+"""Doctor on networks that another program trained: flat, nested, sequential; with a fault or without."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from kpipe.stage import Branch, Stage, StageError
+from stages.diagnosis.foreign import Foreign, as_probabilities
+from stages.pixels import CONTRACTS, apply
+from stages.tools import doctor
+from tests.stages.fake_artifacts import Data, Run, branches
+
+SIZE = 16
+CLASSES = ("blue", "red")
+COUNTS = {"train": 60, "validation": 40}
+
+
+def picture(label: int, number: int) -> NDArray[np.uint8]:
+    """Noise that is redder or bluer, by class."""
+    noise = np.random.default_rng([label, number]).integers(0, 140, (SIZE, SIZE, 3))
+    noise[..., 0 if label else 2] += 70
+    return noise.astype(np.uint8)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for split, count in COUNTS.items():
+        for label, name in enumerate(CLASSES):
+            folder = tmp_path / "pictures" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count // 2):
+                Image.fromarray(picture(label, i + 1000 * (split == "train"))).save(folder / f"{i}.png")
+    return tmp_path / "pictures"
+
+
+def images(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    count = COUNTS[split] // 2
+    shown = [picture(label, i + 1000 * (split == "train")) for label in (0, 1) for i in range(count)]
+    return np.stack(shown), np.repeat([0, 1], count).astype(np.int32)
+
+
+def layers(unit: bool, units: int = 2) -> list[keras.layers.Layer]:
+    return [
+        keras.layers.Rescaling(1 / 255 if unit else 1.0, name="rescaling"),
+        keras.layers.Conv2D(8, 3, name="conv"),
+        keras.layers.BatchNormalization(name="bn"),
+        keras.layers.ReLU(name="relu"),
+        keras.layers.GlobalAveragePooling2D(name="pool"),
+        keras.layers.Dense(units, activation="softmax" if units > 1 else "sigmoid", name="head"),
+    ]
+
+
+def network(kind: str, unit: bool = True, units: int = 2) -> keras.Model:
+    """The same layers as a functional model, as a Sequential, or with all but the head in a model of their own."""
+    keras.utils.set_random_seed(3)
+    own, image = layers(unit, units), keras.Input((SIZE, SIZE, 3))
+    if kind == "sequential":
+        return keras.Sequential([image, *own])
+    values = image
+    for layer in own[:-1] if kind == "nested" else own:
+        values = layer(values)
+    if kind == "flat":
+        return keras.Model(image, values)
+    outer = keras.Input((SIZE, SIZE, 3))
+    return keras.Model(outer, own[-1](keras.Model(image, values, name="backbone")(outer)))
+
+
+def trained(kind: str = "flat", **how: Any) -> keras.Model:
+    """A network that tells the classes apart, its statistics re-estimated."""
+    model = network(kind, **how)
+    shown, labels = images("train")
+    loss = "binary_crossentropy" if how.get("units") == 1 else "sparse_categorical_crossentropy"
+    model.compile(keras.optimizers.Adam(0.03), loss=loss)
+    model.fit(shown.astype("float32"), labels, batch_size=20, epochs=25, verbose=0)
+    remember(model, shown)
+    return model
+
+
+def remember(model: keras.Model, shown: NDArray[Any]) -> None:
+    """Give the BatchNormalization the statistics of what it sees of these images."""
+    network = Foreign(model)
+    entering = keras.Model(network.whole.inputs, network.entering).predict(shown.astype("float32"), verbose=0)
+    batchnorm_of(model).moving_mean.assign(entering.mean((0, 1, 2)))
+    batchnorm_of(model).moving_variance.assign(entering.var((0, 1, 2)))
+
+
+def batchnorm_of(model: keras.Model) -> keras.layers.BatchNormalization:
+    return Foreign(model).batchnorms[0]
+
+
+def examined(tmp_path: Path, model: keras.Model, data: Path, history: Path | None = None) -> tuple[list[dict[str, Any]], Stage]:
+    model.save(tmp_path / "model.keras")
+    stage = Stage(out=tmp_path / "out", store=tmp_path / "store")
+    doctor.run(stage, model=str(tmp_path / "model.keras"), data=str(data), history=str(history or ""))
+    return json.loads((stage.out / "findings.json").read_text()), stage
+
+
+@pytest.mark.parametrize("kind", ["flat", "sequential", "nested"])
+def test_a_healthy_network_has_no_findings(tmp_path: Path, pictures: Path, kind: str) -> None:
+    found, stage = examined(tmp_path, trained(kind), pictures)
+    assert found == [] and stage.notices == []
+
+
+@pytest.mark.parametrize("kind", ["flat", "sequential", "nested"])
+def test_a_network_taken_apart_computes_the_same(kind: str) -> None:
+    model, (shown, _) = network(kind), images("validation")
+    whole = Foreign(model).whole
+    assert [type(layer).__name__ for layer in whole.layers].count("Conv2D") == 1
+    values = shown.astype("float32")
+    np.testing.assert_allclose(whole.predict(values, verbose=0), model.predict(values, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["flat", "nested"])
+def test_statistics_that_do_not_describe_the_images(tmp_path: Path, pictures: Path, kind: str) -> None:
+    model = trained(kind)
+    layer = batchnorm_of(model)
+    layer.moving_mean.assign(np.asarray(layer.moving_mean) + 20 * np.sqrt(np.asarray(layer.moving_variance)))
+    found, _ = examined(tmp_path, model, pictures)
+    assert [finding["rule"] for finding in found] == ["batchnorm-gap"]
+    assert found[0]["effect"]["with_fix"] > found[0]["effect"]["as_configured"] + 0.3
+    assert "training=False" in found[0]["fix"]
+
+
+def test_pixels_that_the_first_layers_were_not_made_for(tmp_path: Path, pictures: Path) -> None:
+    model = network("nested", unit=True)
+    for layer in Foreign(model).batchnorms:
+        layer.trainable = False  # as in a backbone that is frozen
+    scaled = network("flat", unit=False)
+    remember(scaled, apply(CONTRACTS["caffe"], images("train")[0]))
+    for name in ("moving_mean", "moving_variance"):
+        getattr(batchnorm_of(model), name).assign(getattr(batchnorm_of(scaled), name))
+    found, _ = examined(tmp_path, model, pictures)
+    (scale,) = [finding for finding in found if finding["rule"] == "input-scale"]
+    assert "preprocess_input" in scale["fix"]
+    assert scale["evidence"]["range"][1] <= 1 and scale["evidence"]["range_expected"][0] < -50
+
+
+def test_pixels_that_are_scaled_before_the_network_are_inferred_and_said(tmp_path: Path) -> None:
+    shown, labels = images("train")
+    shown = (shown * np.where(labels, 1.0, 0.4)[:, None, None, None]).astype(np.uint8)  # the classes differ in brightness
+    for number, (picture_, label) in enumerate(zip(shown, labels, strict=True)):
+        folder = tmp_path / "pictures" / CLASSES[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture_).save(folder / f"{number}.png")
+    model = network("flat", unit=False)
+    model.compile(keras.optimizers.Adam(0.03), loss="sparse_categorical_crossentropy")
+    model.fit(shown / np.float32(255), labels, batch_size=20, epochs=40, verbose=0)
+    remember(model, shown / np.float32(255))
+    found, stage = examined(tmp_path, model, tmp_path / "pictures")
+    assert found == []
+    assert len(stage.notices) == 2 and 'scaled as "unit"' in stage.notices[1] and "no validation folder" in stage.notices[0]
+
+
+def test_classes_in_another_order(tmp_path: Path, pictures: Path) -> None:
+    model = trained()
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel[:, ::-1], bias[::-1]])
+    found, _ = examined(tmp_path, model, pictures)
+    assert [finding["rule"] for finding in found] == ["labels-misaligned"]
+
+
+def test_images_in_both_splits(tmp_path: Path, pictures: Path) -> None:
+    for i in range(10):
+        (pictures / "validation" / "red" / f"again{i}.png").write_bytes((pictures / "train" / "red" / f"{i}.png").read_bytes())
+    found, _ = examined(tmp_path, trained(), pictures)
+    assert [(finding["rule"], finding["evidence"]) for finding in found] == [("leakage", {"validation_leaked": 10})]
+
+
+def test_history_of_a_network_that_learned_its_images_by_heart(tmp_path: Path, pictures: Path) -> None:
+    model, history = trained(), tmp_path / "history.csv"
+    model.layers[-1].set_weights([np.zeros((8, 2)), np.zeros(2)])  # validation is right by half
+    rows = [f"{e},{0.5 + e / 10},{1 / (e + 1)},0.5,{0.6 + 0.2 * e}" for e in range(6)]
+    history.write_text("\n".join(["epoch,acc,loss,val_acc,val_loss", *rows]))
+    found, _ = examined(tmp_path, model, pictures, history)
+    told = {finding["rule"]: finding for finding in found}
+    assert "EarlyStopping" in told["overfitting"]["fix"] and told["overfitting"]["evidence"]["best_epoch"] == 1
+
+
+def test_one_output_and_scores_are_read_as_probabilities(tmp_path: Path, pictures: Path) -> None:
+    found, _ = examined(tmp_path, trained(units=1), pictures)
+    assert found == []
+    np.testing.assert_allclose(as_probabilities(np.array([[0.2]], np.float32)), [[0.8, 0.2]])
+    np.testing.assert_allclose(as_probabilities(np.array([[0.0, 0.0], [2.0, 0.0]], np.float32))[0], [0.5, 0.5])
+    np.testing.assert_allclose(as_probabilities(np.array([[3.0]], np.float32))[0, 1], 1 / (1 + np.exp(-3)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"data": "missing"}, "no such folder"),
+        ({"model": "missing.keras"}, "no such file"),
+        ({"model": "notes.txt"}, "cannot be read as a Keras model"),
+        ({"history": "notes.txt"}, "has no column loss"),
+        ({"history": "missing.csv"}, "missing.csv"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, pictures: Path, change: dict[str, str], says: str) -> None:
+    network("flat").save(tmp_path / "model.keras")
+    (tmp_path / "notes.txt").write_text("loss is high\n1")
+    given = {"model": "model.keras", "data": "pictures"} | change
+    with pytest.raises(StageError, match=says):
+        doctor.run(Stage(out=tmp_path / "out"), **{name: str(tmp_path / path) for name, path in given.items()})
+
+
+def test_a_network_for_other_classes_is_refused(tmp_path: Path, pictures: Path) -> None:
+    with pytest.raises(StageError, match="tells 3 classes apart, the folder has 2"):
+        examined(tmp_path, network("flat", units=3), pictures)
+
+
+def test_the_last_run_tells_its_findings(tmp_path: Path) -> None:
+    gathered = branches(tmp_path / "run", [Run({"model": "resnet50"}, accuracy=0.6)], Data(classes=CLASSES))
+    stage = Stage(out=tmp_path / "out", branches=gathered)
+    doctor.run(stage)
+    told = json.loads((stage.out / "findings.json").read_text())
+    assert all(finding["branch"] == "resnet50" for finding in told)
+    with pytest.raises(StageError, match="no evaluated branch"):
+        doctor.run(Stage(out=tmp_path / "none", branches=list[Branch]()))

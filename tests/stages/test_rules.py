@@ -1,0 +1,272 @@
+"""The rules on a trained network: each fault in several strengths, and silence where nothing is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stages.diagnosis import augmentation, label_errors, leakage, trained
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.seen import Seen, Split
+
+CLASSES = ["cats", "dogs", "hens", "owls"]
+SETTINGS: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "unfreeze": 4,
+    "watched": "val_loss",
+    "unfrozen_layers": ["conv5"],
+    "learning_layers": ["conv5", "head"],
+    "random_backbone": False,
+    "class_weights": None,
+    "trainable_parameters": 5000,
+    "head": {"pooling": "avg"},
+    "early_stopping": 0,
+    "epochs_asked": 8,
+}
+CHANGES = {"conv1": 0.0, "conv5": 0.02, "head": 0.6}
+
+
+def split(accuracy: float, images: int = 200, classes: int = 4, seed: int = 0, labels: Sequence[int] | None = None) -> Split:
+    """So many images, evenly of every class, of which that share is classified rightly, with probabilities of 0.55 to 1."""
+    rng = np.random.default_rng(seed)
+    truth = np.array(labels if labels is not None else np.arange(images) % classes, np.int32)
+    wrong = rng.permutation(len(truth)) >= round(accuracy * len(truth))
+    predicted = np.where(wrong, (truth + rng.integers(1, classes, len(truth))) % classes, truth)
+    return Split(sure(predicted, rng.uniform(0.55, 1.0, len(truth)), classes), truth)
+
+
+def sure(predicted: NDArray[np.integer[Any]], of: NDArray[np.float64], classes: int) -> NDArray[np.float32]:
+    """Probabilities of `of` for the predicted class, the rest evenly spread."""
+    rest = np.repeat((1 - of)[:, None] / (classes - 1), classes, axis=1)
+    rest[np.arange(len(predicted)), predicted] = of
+    return rest.astype(np.float32)
+
+
+def history(loss: Sequence[float], accuracy: Sequence[float], val_loss: Sequence[float], val: float) -> list[dict[str, float]]:
+    return [
+        {"epoch": e + 1, "loss": a, "accuracy": b, "val_loss": c, "val_accuracy": val}
+        for e, (a, b, c) in enumerate(zip(loss, accuracy, val_loss, strict=True))
+    ]
+
+
+FALLING = [1.2, 0.8, 0.6, 0.5, 0.45, 0.42, 0.4, 0.39]
+RISING = [0.5, 0.7, 0.8, 0.85, 0.87, 0.88, 0.9, 0.9]
+HEALTHY = history(FALLING, RISING, [x + 0.05 for x in FALLING], 0.87)
+
+
+def seen(train: float | Split = 0.9, validation: float | Split = 0.87, *, classes: int = 4, **changed: Any) -> Seen:
+    """A healthy training of some epochs, but for what is changed."""
+    told: dict[str, Any] = {
+        "classes": CLASSES[:classes],
+        "train": train if isinstance(train, Split) else split(train, classes=classes, seed=1),
+        "validation": validation if isinstance(validation, Split) else split(validation, classes=classes, seed=2),
+        "training_labels": (np.arange(400) % classes).astype(np.int32),
+        "history": HEALTHY,
+        "chosen": 8,
+        "changes": CHANGES,
+    }
+    return Seen(**told | changed | {"settings": SETTINGS | changed.get("settings", {})})
+
+
+def rules(found: Sequence[Finding]) -> list[str]:
+    return [finding.rule for finding in found]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("accuracy", [0.5, 0.7, 0.87, 0.98])
+def test_healthy_training_has_no_findings(classes: int, accuracy: float) -> None:
+    course = history(FALLING, [accuracy + 0.02] * 8, FALLING, accuracy)
+    assert trained.find(seen(accuracy + 0.02, max(accuracy, 1.4 / classes), classes=classes, history=course)) == []
+
+
+def test_what_another_program_trained_is_judged_by_its_predictions_alone() -> None:
+    whole = seen()
+    assert trained.find(Seen(whole.classes, whole.train, whole.validation, whole.training_labels)) == []
+
+
+@pytest.mark.parametrize("accuracy", [0.7, 0.85, 0.99])
+@pytest.mark.parametrize("naming", [[1, 0, 2, 3], [1, 2, 3, 0], [3, 2, 1, 0]])
+def test_labels_in_another_order(accuracy: float, naming: list[int]) -> None:
+    right = split(accuracy, seed=2)
+    (found,) = trained.find(seen(0.9, Split(right.probabilities[:, naming], right.labels)))
+    assert (found.rule, found.severity) == ("labels-misaligned", "error")
+    assert found.effect is not None and found.effect.with_fix == pytest.approx(right.accuracy)
+    assert len([name for name in found.evidence if name.startswith("called ")]) == sum(i != j for i, j in enumerate(naming))
+
+
+@pytest.mark.parametrize("images", [20, 60, 200])
+def test_guesses_are_not_called_misnamed(images: int) -> None:
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        guessed = Split(rng.dirichlet([1] * 4, images).astype(np.float32), (np.arange(images) % 4).astype(np.int32))
+        assert "labels-misaligned" not in rules(trained.find(seen(guessed, guessed)))
+
+
+LN4 = float(np.log(4))
+FLAT = history([LN4 + 0.01, LN4, LN4, LN4], [0.24, 0.26, 0.25, 0.25], [LN4] * 4, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule", "fix"),
+    [
+        ({"silent": lambda: {"hidden": 1.0}}, "learning-rate-high", "learning_rate = 0.0001"),
+        ({"silent": lambda: {"hidden": 0.93, "conv": 0.1}}, "learning-rate-high", "learning_rate = 0.0001"),
+        ({"changes": {"conv1": 0.0, "head": 1e-6}}, "learning-rate-low", "learning_rate = 0.1"),
+        ({"changes": {"head": 5e-4}}, "learning-rate-low", "learning_rate = 0.1"),
+        ({"settings": {"random_backbone": True, "unfreeze": 0, "unfrozen_layers": []}}, "random-backbone", 'unfreeze = "all"'),
+        ({"history": history([9.0, 3.0, 1.5, 1.4], [0.25] * 4, [LN4] * 4, 0.25)}, "learning-rate-high", "learning_rate = 0.0001"),
+        ({}, "not-learning", ""),
+    ],
+)
+def test_loss_that_stays_where_it_was(changed: dict[str, Any], rule: str, fix: str) -> None:
+    guessed = split(0.25, seed=5)
+    (found,) = [f for f in trained.find(seen(guessed, guessed, **{"history": FLAT} | changed)) if f.severity == "error"]
+    assert found.rule == rule and fix in (found.fix or "")
+    assert found.evidence["loss_of_knowing_the_shares_alone"] == pytest.approx(LN4)
+
+
+def test_slow_but_real_learning_is_not_called_none() -> None:
+    course = history([1.39, 1.37, 1.33, 1.3], [0.26, 0.3, 0.33, 0.35], [1.35] * 4, 0.34)
+    assert trained.find(seen(0.36, 0.36, history=course)) == []
+
+
+@pytest.mark.parametrize("validation", [0.2, 0.25, 0.3])
+@pytest.mark.parametrize("training", [0.55, 0.75, 0.98])
+def test_validation_that_never_leaves_chance(training: float, validation: float) -> None:
+    course = history(FALLING, [training] * 8, [3.0] * 8, validation)
+    (found,) = trained.find(seen(0.25, validation, history=course))
+    assert (found.rule, found.severity) == ("validation-at-chance", "error")
+
+
+def test_symptoms_are_not_told_beside_their_cause() -> None:
+    course = history(FALLING, RISING, [3.0] * 8, 0.25)
+    stuck = seen(0.25, 0.25, history=course)
+    cause = Finding("input-scale", "error", "", "", {})
+    assert rules(trained.find(stuck)) == ["validation-at-chance"]
+    assert trained.find(stuck, [cause]) == []
+    assert rules(trained.find(stuck, [Finding("input-scale", "note", "", "", {})])) == ["validation-at-chance"]
+
+
+@pytest.mark.parametrize("share", [0.96, 1.0])
+def test_one_class_for_all(share: float) -> None:
+    predicted = np.where(np.arange(200) < 200 * share, 2, np.arange(200) % 4)
+    one = Split(sure(predicted, np.full(200, 0.9), 4), (np.arange(200) % 4).astype(np.int32))
+    course = history(FALLING, [0.4] * 8, FALLING, 0.25)
+    (found,) = trained.find(seen(one, one, history=course))
+    assert found.rule == "one-class" and '"hens"' in found.title
+
+
+@pytest.mark.parametrize(("ratio", "missed"), [(4, 0.6), (9, 0.8), (20, 1.0)])
+def test_rare_class_that_is_never_named(ratio: int, missed: float) -> None:
+    labels = np.array([0] * 20 * ratio + [1] * 20, np.int32)
+    predicted = labels.copy()
+    predicted[len(labels) - round(20 * missed) :] = 0
+    validation = Split(sure(predicted, np.full(len(labels), 0.9), 2), labels)
+    told: dict[str, Any] = {"classes": 2, "training_labels": labels}
+    course = history([x / 8 for x in FALLING], [0.9] * 8, FALLING, 0.9)
+    (found,) = trained.find(seen(validation, validation, history=course, **told))
+    assert (found.rule, found.fix) == ("imbalance", 'stages.train.params.class_weights = "balanced"')
+    weighed = trained.find(seen(validation, validation, history=course, settings={"class_weights": {"cats": 1.0}}, **told))
+    assert [finding.fix for finding in weighed] == [None]
+    assert (
+        trained.find(seen(split(0.95, labels=labels, classes=2), split(0.95, labels=labels, classes=2), history=course, **told))
+        == []
+    )
+
+
+@pytest.mark.parametrize("rise", [1.3, 2.0, 5.0])
+def test_overfitting_and_since_when(rise: float) -> None:
+    watched = [0.9, 0.7, 0.6, 0.65, 0.7, 0.6 * rise, 0.6 * rise, 0.6 * rise]
+    course = history(FALLING, [0.5, 0.7, 0.85, 0.92, 0.97, 0.99, 1.0, 1.0], watched, 0.75)
+    (found,) = trained.find(seen(1.0, 0.75, history=course))
+    assert (found.rule, found.severity) == ("overfitting", "warning")
+    assert found.evidence["best_epoch"] == 3 and found.fix == "stages.train.params.early_stopping = 3"
+    (kept,) = trained.find(seen(1.0, 0.75, history=course, chosen=3))
+    assert (kept.severity, kept.fix) == ("note", None)
+    large = {"trainable_parameters": 13_000_000, "head": {"pooling": "flatten"}}
+    (found,) = trained.find(seen(1.0, 0.75, history=course, settings=large))
+    assert found.fix == 'stages.train.params.pooling = "avg"'
+
+
+def test_validation_behind_training_without_a_rise_is_not_overfitting() -> None:
+    course = history(FALLING, [1.0] * 8, [0.9, 0.7, 0.62, 0.6, 0.61, 0.62, 0.6, 0.62], 0.75)
+    assert trained.find(seen(1.0, 0.75, history=course)) == []
+
+
+@pytest.mark.parametrize("fall", [0.9, 0.7])
+def test_training_that_ends_while_it_still_learns_is_noted(fall: float) -> None:
+    falling = [1.3 * fall**epoch for epoch in range(5)]
+    (found,) = trained.find(seen(0.7, 0.7, history=history(falling, [0.6] * 5, falling, 0.7), chosen=5))
+    assert (found.rule, found.severity, found.fix) == ("unfinished", "note", "stages.train.params.epochs = 10")
+
+
+def test_early_stopping_that_took_noise_for_the_end() -> None:
+    watched = [1.0, 0.8, 0.81]
+    course = history([1.2, 0.9, 0.7], [0.5, 0.6, 0.7], watched, 0.7)
+    early = {"early_stopping": 1, "epochs_asked": 20}
+    (found,) = trained.find(seen(0.72, 0.7, history=course, chosen=2, settings=early))
+    assert (found.rule, found.fix) == ("stopped-too-early", "stages.train.params.early_stopping = 5")
+    risen = history([1.2, 0.9, 0.7], [0.5, 0.6, 0.7], [1.0, 0.8, 1.3], 0.7)
+    assert trained.find(seen(0.72, 0.7, history=risen, chosen=2, settings=early)) == []
+    assert trained.find(seen(0.72, 0.7, history=course, chosen=2, settings=early | {"epochs_asked": 3})) == []
+
+
+@pytest.mark.parametrize("change", [1e-7, 0.3])
+def test_frozen_layer_that_moved(change: float) -> None:
+    (found,) = trained.find(seen(changes=CHANGES | {"conv1": change}))
+    assert (found.rule, found.severity) == ("frozen-moved", "error") and "conv1" in found.cause
+
+
+@pytest.mark.parametrize("change", [0.0, 1e-9, 9e-6])
+def test_unfrozen_layers_that_did_not_learn(change: float) -> None:
+    (found,) = trained.find(seen(changes=CHANGES | {"conv5": change}))
+    assert (found.rule, found.fix) == ("unfreezing-without-effect", "stages.train.params.unfreeze = 0")
+
+
+@pytest.mark.parametrize(("leaked", "severity"), [(0.005, "note"), (0.1, "error"), (0.6, "error")])
+def test_leaked_images_and_what_they_are_worth(leaked: float, severity: str) -> None:
+    among = np.arange(200) < 200 * leaked
+    right = among | (np.arange(200) % 2 == 0)
+    found = leakage.find({"validation": np.zeros(200, bool), "test": among}, {"validation": right, "test": right})
+    assert found is not None and found.severity == severity and found.effect is not None
+    assert found.effect.as_configured == right.mean() and found.effect.with_fix == pytest.approx(0.5, abs=0.01)
+    assert leakage.find({"test": np.zeros(200, bool)}, {"test": right}) is None
+
+
+def test_leaks_are_found_by_content() -> None:
+    found = leakage.exact(["a", "b", "c", "a", "d", "c"], np.array([0, 1, 2]), np.array([3, 4, 5]))
+    assert found.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("wrong", [12, 20, 40])
+def test_wrong_labels_are_named(wrong: int) -> None:
+    right = split(1.0, seed=3)
+    labels = right.labels.copy()
+    labels[:wrong] = (labels[:wrong] + 1) % 4
+    sure_of_it = Split(sure(right.labels, np.full(200, 0.97), 4), labels)
+    found = label_errors.find(seen(validation=sure_of_it), [f"{i}.jpg" for i in range(200)])
+    assert found is not None and found.severity == "warning"
+    assert set(label_errors.doubted(sure_of_it)) == set(range(wrong))
+    assert found.evidence["0.jpg"] == "labelled dogs, looks like cats"
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.8, 0.9, 0.97])
+def test_mistakes_of_a_network_that_is_not_sure_are_not_called_wrong_labels(accuracy: float) -> None:
+    for seed in range(20):
+        mistaken = split(accuracy, seed=seed)
+        found = label_errors.find(seen(validation=mistaken), [str(i) for i in range(200)])
+        assert found is None or found.severity == "note"
+
+
+@pytest.mark.parametrize("left", [0.25, 0.5, 0.7])
+def test_augmentation_that_hides_the_pictures(left: float) -> None:
+    plain, strong = split(0.95, 128, seed=1), split(left, 128, seed=2)
+    found = augmentation.find(plain, strong, "question")
+    assert found is not None and found.fix == 'stages.preprocess.params.augment = "none"'
+    assert found.effect is not None and found.effect.with_fix > found.effect.as_configured
+    assert augmentation.find(plain, split(0.9, 128, seed=1), "mild") is None
+    assert augmentation.find(split(0.3, 128, seed=1), split(0.28, 128, seed=3), "mild") is None  # nothing was learned at all
