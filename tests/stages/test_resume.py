@@ -122,7 +122,7 @@ def kept(folder: Path, epochs: int, share: float, monkeypatch: pytest.MonkeyPatc
 def test_epochs_that_are_shorter_than_their_copies_are_not_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept(tmp_path, 7, math.inf, monkeypatch) == 7
     assert kept(tmp_path, 7, 0.5, monkeypatch) == 7
-    assert kept(tmp_path, 7, 0.25, monkeypatch) == 4
+    assert kept(tmp_path, 7, 0.2, monkeypatch) == 5
     assert kept(tmp_path, 7, 0.01, monkeypatch) == 1
 
 
