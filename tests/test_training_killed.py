@@ -17,7 +17,7 @@ from tests.pictures import write_splits
 ROOT = Path(__file__).resolve().parents[1]
 KILLED_AFTER = (2, 3)  # checkpoints written by the first attempt, and by the second
 PATIENCE_S = 300.0
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cpu]
 
 PIPELINE = """
 [pipeline]

@@ -7,7 +7,7 @@ from typing import Any
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
 
-FEWEST = 2  # epochs
+EPOCHS, STEPS = 3, 30  # in fewer, a healthy training may not have begun to learn either
 LEARNED = 0.97  # of the loss of who only knows the classes' shares: below this something was learned
 BETTER = 0.05  # accuracy above that of naming the most frequent class: with it something was learned
 SILENT = 0.9  # of a layer's units that never fire: nothing passes
@@ -18,7 +18,8 @@ STILL = 1e-3  # largest change of a layer, in its own size, that leaves the netw
 def find(seen: Seen) -> Finding | None:
     """The finding with its likeliest cause, or None where the training loss fell."""
     loss, accuracy = seen.column("loss"), seen.column("accuracy")
-    if len(loss) < FEWEST or loss.min() < LEARNED * seen.entropy or accuracy.max() > seen.majority + BETTER:
+    steps = len(loss) * seen.settings.get("steps_per_epoch", STEPS)
+    if len(loss) < EPOCHS or steps < STEPS or loss.min() < LEARNED * seen.entropy or accuracy.max() > seen.majority + BETTER:
         return None
     evidence: dict[str, Any] = {
         "loss_first": loss[0],

@@ -7,6 +7,7 @@ from kpipe.stage import StageError
 from stages.network import device
 
 
+@pytest.mark.cpu
 def test_a_cpu_is_named_and_its_memory_measured() -> None:
     assert device.prepare().startswith("cpu")
     assert device.peak_memory_bytes() > 50_000_000

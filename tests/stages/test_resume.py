@@ -17,6 +17,8 @@ from stages.training.checkpoint import NAME, Checkpoint
 from stages.training.state import State
 from tests.stages import tiny
 
+pytestmark = pytest.mark.cpu
+
 
 @pytest.fixture(autouse=True)
 def every_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +65,10 @@ TRAININGS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("settings", TRAININGS)
+QUICK = 2  # of these; the others take as long again
+
+
+@pytest.mark.parametrize("settings", [*TRAININGS[:QUICK], *(pytest.param(t, marks=pytest.mark.slow) for t in TRAININGS[QUICK:])])
 def test_training_cut_off_in_an_epoch_ends_with_the_same_bytes(tmp_path: Path, settings: dict[str, Any]) -> None:
     run = tiny.start(tmp_path)
     undisturbed = tiny.content(run.run("train", train.run, **settings))

@@ -129,6 +129,13 @@ def test_loss_that_stays_where_it_was(changed: dict[str, Any], rule: str, fix: s
     assert found.evidence["loss_of_knowing_the_shares_alone"] == pytest.approx(LN4)
 
 
+@pytest.mark.parametrize(("epochs", "steps", "found"), [(2, 100, 0), (4, 7, 0), (4, 8, 1), (3, 100, 1)])
+def test_a_training_of_few_steps_is_not_judged(epochs: int, steps: int, found: int) -> None:
+    guessed, settings = split(0.25, seed=5), {"steps_per_epoch": steps}
+    told = trained.find(seen(guessed, guessed, history=FLAT[:epochs], settings=settings))
+    assert rules(told).count("not-learning") == found
+
+
 def test_slow_but_real_learning_is_not_called_none() -> None:
     course = history([1.39, 1.37, 1.33, 1.3], [0.26, 0.3, 0.33, 0.35], [1.35] * 4, 0.34)
     assert trained.find(seen(0.36, 0.36, history=course)) == []

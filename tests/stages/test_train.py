@@ -42,6 +42,7 @@ def test_training_learns_and_tells_how(tmp_path: Path) -> None:
         assert "optimizer" not in file
 
 
+@pytest.mark.cpu
 def test_the_same_stage_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     settings: dict[str, Any] = {"epochs": 2, "unfreeze": 4, "pooling": "flatten", "units": 8, "dropout": 0.3, "early_stopping": 1}
@@ -93,6 +94,7 @@ def test_frozen_batchnorm_keeps_its_statistics_when_unfrozen(tmp_path: Path) -> 
     assert "val_loss_recalibrated" not in history(out)[0]
 
 
+@pytest.mark.cpu
 def test_recalibration_leaves_training_itself_alone(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     settings: dict[str, Any] = {"epochs": 3, "unfreeze": "all", "learning_rate": 0.01}
