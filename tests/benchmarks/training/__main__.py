@@ -1,7 +1,8 @@
 """Training with kpipe against Keras scripts, on cats and dogs: time, accuracy, and the share of what the arithmetic allows.
 
-    python -m tests.benchmarks.training --short      a Keras script runs two epochs, the others are extrapolated: about an hour
-    python -m tests.benchmarks.training              everything is run, several hours on two cores
+    python -m tests.benchmarks.training --short      a Keras script runs two epochs, the others are extrapolated: hours on two cores
+    python -m tests.benchmarks.training              everything is run, a day on two cores
+    --models resnet50 --backends tensorflow --peers b --short      half an hour
 
 Needs a data set in train/, validation/ and test/ and weights files without their top. TMPDIR names the disk of kpipe's store:
 4 GB must be free there. Nothing else should be running.
