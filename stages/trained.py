@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ class Trained:
     labels: Labels
     pixels: Feed
     feed: Feed  # the shortest way to the same output: from stored activations where there are any
+    cut: Sequence[str]  # names of the tensors that these are; none where the feed is pixels
 
     @classmethod
     def read(cls, stage: Stage) -> Trained:
@@ -41,9 +43,10 @@ class Trained:
         network = keras_files.read(stage.inputs["train"] / "model.keras")
         training = json_files.read(stage.inputs["train"] / "training.json")
         cut = training["frozen_prefix"]["cut"] if training["frozen_prefix"] else []
-        feed = activations.feed(stage, Prefix.of(stage, network, cut, training["activations"]))
+        prefix = Prefix.of(stage, network, cut, training["activations"])
+        feed = activations.feed(stage, prefix)
         pixels = Feed(network, (Rows.of(stage.inputs["ingest"] / "images.npy"),))
-        return cls(network, training, Labels(stage.inputs["ingest"]), pixels, feed)
+        return cls(network, training, Labels(stage.inputs["ingest"]), pixels, feed, prefix.cut)
 
 
 def check_from_pixels(stage: Stage, trained: Trained, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:

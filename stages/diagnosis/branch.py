@@ -16,11 +16,11 @@ from stages import json_files
 from stages.augment import recipe_from_json
 from stages.data.labels import sample
 from stages.data.rows import Rows
-from stages.diagnosis import augmentation, batchnorm_gap, label_errors, leakage
+from stages.diagnosis import augmentation, batchnorm_gap, label_errors, leakage, units
 from stages.diagnosis import trained as rules
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Row, Seen, Split
-from stages.network import batchnorm
+from stages.network import batchnorm, graph
 from stages.network.augmented import Augmented
 from stages.network.feed import BATCH, Feed
 from stages.network.scores import loss_and_accuracy
@@ -38,16 +38,19 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
     splits = {name: Split(values, trained.labels.index[rows]) for name, (rows, values) in predicted.items()}
     history = read_history(stage.inputs["train"] / "history.csv")
     chosen = trained.training["epoch_chosen"]
+    last = [row for row in history if row.get("phase") == history[-1].get("phase")]
+    phase = trained.training["phases"][-1]
+    told = {"random_backbone": random_backbone(stage), "epochs_asked": phase["epochs"]}
     seen = Seen(
         classes=trained.labels.classes,
         train=splits["train"],
         validation=splits["validation"],
         training_labels=trained.labels.index[trained.labels.rows("train")],
-        history=history,
-        chosen=chosen,
+        history=last,
+        chosen=chosen - (len(history) - len(last)),
         changes=trained.training["changes"],
-        silent=lambda: silent(trained.feed, predicted["train"][0]),
-        settings=trained.training | {"random_backbone": random_backbone(stage)},
+        silent=lambda: silent(trained, predicted["train"][0]),
+        settings=trained.training | told,
     )
     used = trained.training["batchnorm"]["used"]
     measured = [
@@ -71,16 +74,11 @@ def random_backbone(stage: Stage) -> bool:
     return bool(json_files.read(stage.inputs["build"] / "pixels.json")["weights"] == "random")
 
 
-def silent(feed: Feed, rows: NDArray[np.int64]) -> dict[str, float]:
+def silent(trained: Trained, rows: NDArray[np.int64]) -> dict[str, float]:
     """For each layer with a ReLU that training computed, the share of its units (channels) that fire for none of the images."""
-    layers = [layer for layer in feed.model.layers if getattr(layer, "activation", None) is keras.activations.relu]
-    if not layers:
-        return {}
-    fired: list[Any] = [False] * len(layers)
-    for batch in Feed(keras.Model(feed.model.inputs, [layer.output for layer in layers]), feed.arrays).outputs(rows):
-        for i, values in enumerate(batch):
-            fired[i] = fired[i] | (values > 0).reshape(-1, values.shape[-1]).any(axis=0)
-    return {layer.name: float(1 - np.mean(units)) for layer, units in zip(layers, fired, strict=True)}
+    computed = graph.between(trained.network, trained.cut, [trained.network.operations[-1].name])
+    names = [op.name for op in computed if getattr(op, "activation", None) is keras.activations.relu]
+    return units.silent(graph.part(trained.network, trained.cut, names), names, trained.feed.arrays, rows) if names else {}
 
 
 def shared(

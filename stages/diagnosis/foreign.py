@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,6 +16,8 @@ from stages.diagnosis.input_scale import Entry
 from stages.network.batchnorm import BatchMode, BatchStatistics, Statistics
 from stages.network.feed import Feed
 
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Conv2DTranspose)
+VGG = "block1_conv1"  # the first layer of VGG16 and VGG19
 SMOOTH = 0.2  # correlation of neighbouring values of a first kernel: near 0 where it was drawn at random
 
 
@@ -26,9 +29,11 @@ class Foreign:
     batch_mode: Collection[str] = ()
     batchnorms: list[keras.layers.BatchNormalization] = field(default_factory=list)
     relus: dict[str, Any] = field(default_factory=dict)  # layer -> output tensor
-    convolution: keras.layers.Conv2D | None = None  # the first
+    convolution: keras.layers.Conv2D | None = None  # the first, where it takes pixels of three channels
+    convolved: bool = False  # whether there is a convolution of any kind
     pixels: Any = None  # tensor that enters it
-    entering: Any = None  # tensor that enters the first BatchNormalization
+    first: keras.layers.BatchNormalization | None = None  # above it
+    entering: Any = None  # tensor that enters that
     features: Any = None  # tensor: the last feature map
     moments: dict[str, Any] = field(default_factory=dict)  # layer in batch mode -> mean, variance of what enters it
 
@@ -44,23 +49,18 @@ class Foreign:
                 values = self.call(inner, values)
             return values
         if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
-            given = keras.tree.flatten(args)
-            clone = keras.models.clone_model(
-                keras.Model(layer.inputs, layer.outputs),
-                input_tensors=given,
-                clone_function=lambda inner: inner,
-                call_function=self.call,
-            )
-            return clone.outputs[0] if len(clone.outputs) == 1 else clone.outputs
+            return layer._run_through_graph(args[0], operation_fn=lambda inner: partial(self.call, inner))  # what its call does
         return self.remember(layer, args, kwargs)
 
     def remember(self, layer: keras.layers.Layer, args: Any, kwargs: Any) -> Any:
         """Call a layer that is no model."""
-        if isinstance(layer, keras.layers.Conv2D) and self.convolution is None:
-            self.convolution, self.pixels = layer, args[0]
+        if isinstance(layer, CONVOLUTIONS) and not self.convolved:
+            self.convolved = True
+            if isinstance(layer, keras.layers.Conv2D) and args[0].shape[-1] == 3:
+                self.convolution, self.pixels = layer, args[0]
         if isinstance(layer, keras.layers.BatchNormalization):
-            if not self.batchnorms:
-                self.entering = args[0]
+            if self.convolution is not None and self.first is None and len(args[0].shape) == 4:
+                self.first, self.entering = layer, args[0]
             self.batchnorms.append(layer)
         if isinstance(layer, keras.layers.BatchNormalization) and layer.name in self.batch_mode:
             result, *self.moments[layer.name] = BatchStatistics(layer)(*args)
@@ -74,17 +74,20 @@ class Foreign:
 
     @property
     def entry(self) -> Entry | None:
-        """The network cut where its first convolution takes the pixels; None without one."""
+        """The network cut where its first convolution takes the pixels; None where it cannot be cut there."""
         if self.convolution is None:
             return None
-        first = (self.batchnorms[0], keras.Model(self.pixels, self.entering)) if self.batchnorms else None
-        given, body = keras.Model(self.whole.inputs[0], self.pixels), keras.Model(self.pixels, self.features)
+        try:
+            first = (self.first, keras.Model(self.pixels, self.entering)) if self.first else None
+            given, body = keras.Model(self.whole.inputs[0], self.pixels), keras.Model(self.pixels, self.features)
+        except ValueError:  # something goes round the first convolution
+            return None
         return Entry(self.model.name, given, body, first)
 
     @property
     def pretrained(self) -> bool:
-        """Whether the first kernel has seen pictures: its neighbouring values are alike."""
-        if self.convolution is None or min(self.convolution.kernel_size) < 2:
+        """Whether it begins as the published VGG16 does, with a kernel that has seen pictures: neighbours in it are alike."""
+        if self.convolution is None or self.convolution.name != VGG or self.convolution.kernel.shape != (3, 3, 3, 64):
             return False
         kernel = np.asarray(self.convolution.kernel, np.float64)
         pairs = ((kernel[:, :-1], kernel[:, 1:]), (kernel[:-1], kernel[1:]))

@@ -48,7 +48,8 @@ def find(network: Foreign, sample: Sample, images: NDArray[Any]) -> Finding | No
     wanted = apply(CONTRACTS[made_for], sample.images)
     if mismatch(given[:LOOKED_AT], wanted[:LOOKED_AT]) <= TOLERANCE:
         return None
-    return wrong_scaling(entry, given, wanted, sample.labels, AS[made_for])
+    found = wrong_scaling(entry, given, wanted, sample.labels, AS[made_for])
+    return None if entry.first is None and found.severity == "note" else found  # then only the probe knows
 
 
 def remembered(network: Foreign, sample: Sample, given: Pixels) -> str | None:
@@ -61,4 +62,4 @@ def remembered(network: Foreign, sample: Sample, given: Pixels) -> str | None:
         name: batchnorm_distance(entry, apply(contract, sample.images[:LOOKED_AT])) or 0.0 for name, contract in CONTRACTS.items()
     }
     nearest = min(distances, key=distances.__getitem__)
-    return nearest if distances[nearest] <= max(NEAR, here / 10) else None
+    return nearest if distances[nearest] <= NEAR else None

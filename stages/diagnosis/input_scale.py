@@ -22,6 +22,7 @@ LOOKED_AT = 64  # images for the statistics
 TOLERANCE = 0.05  # of a standard deviation, or of its logarithm
 FAR, NEAR = 1.0, 0.1  # nats between what the first BatchNormalization sees and what it remembers
 SERIOUS = 0.1  # accuracy that the mistake costs
+NOISE = 0.04  # two standard errors of what two probes differ by
 SETTINGS = {"caffe": "model", "unit": "unit", "symmetric": "symmetric", "none": "none"}  # what weights_scaling calls them
 FIX = 'stages.preprocess.params.scaling = "model"'
 
@@ -112,13 +113,13 @@ def wrong_weights_scaling(entry: Entry, given: Pixels, sample: Sample) -> Findin
 def counterfactual(entry: Entry, given: Pixels, wanted: Pixels, labels: NDArray[np.int32]) -> Effect:
     """A probe fitted and judged on the pixels as they are, and another one on the pixels as they should be."""
     as_configured, with_fix = (probe.accuracy(probe.features(entry.body, pixels), labels) for pixels in (given, wanted))
-    return Effect(as_configured, with_fix, probe.MEASURE)
+    return Effect(as_configured, with_fix, probe.measure(len(labels)))
 
 
 def severity(effect: Effect) -> Literal["error", "warning", "note"]:
     """By what the mistake costs."""
     cost = effect.with_fix - effect.as_configured
-    return "error" if cost > SERIOUS else "warning" if cost > 0 else "note"
+    return "error" if cost > SERIOUS else "warning" if cost > NOISE else "note"
 
 
 def pixels_given(entry: Entry, images: NDArray[Any]) -> Pixels:

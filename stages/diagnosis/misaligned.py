@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
+from scipy.stats import binom
 
 from stages.diagnosis.finding import Effect, Finding
 from stages.diagnosis.seen import Seen, Split
@@ -20,7 +20,7 @@ def find(seen: Seen) -> Finding | None:
     """The finding, or None where the names that are given are the best ones, or nothing is told apart."""
     for where, split in (("training", seen.train), ("validation", seen.validation)):
         best, naming = best_naming(split, len(seen.classes))
-        if best < GOOD or best - split.accuracy < GAIN or guessed(split, best, naming) > BY_CHANCE:
+        if best < GOOD or best - split.accuracy < GAIN or guessed(split, best, naming) > BY_CHANCE or not sure(split):
             continue
         pairs = {seen.classes[i]: seen.classes[j] for i, j in enumerate(naming) if i != j}
         return Finding(
@@ -55,5 +55,10 @@ def guessed(split: Split, best: float, naming: list[int]) -> float:
     count = len(split.labels)
     called, labelled = (np.bincount(values, minlength=len(naming)) / count for values in (split.predicted, split.labels))
     agree = float((called * labelled[naming]).sum())
-    found = binomtest(round(best * count), count, min(agree, 1.0), alternative="greater").pvalue
-    return float(min(found * math.factorial(len(naming)), 1.0))
+    by_one = float(binom.logsf(round(best * count) - 1, count, min(agree, 1.0)))
+    return math.exp(min(by_one + math.lgamma(len(naming) + 1), 0.0))
+
+
+def sure(split: Split) -> bool:
+    """Whether the network is surer of its choices than one that was never trained: half-way from a guess to certain."""
+    return bool(split.probabilities.max(axis=1).mean() > (1 + 1 / split.probabilities.shape[1]) / 2)

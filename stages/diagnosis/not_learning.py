@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
 
@@ -19,17 +21,46 @@ def find(seen: Seen) -> Finding | None:
     """The finding with its likeliest cause, or None where the training loss fell."""
     loss, accuracy = seen.column("loss"), seen.column("accuracy")
     steps = len(loss) * seen.settings.get("steps_per_epoch", STEPS)
-    if len(loss) < EPOCHS or steps < STEPS or loss.min() < LEARNED * seen.entropy or accuracy.max() > seen.majority + BETTER:
+    if not np.isfinite(loss).all():
+        return not_finite(seen, int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
+    if len(loss) < EPOCHS or steps < STEPS or knows(seen):
+        return None
+    end = slice(-max(len(loss) // 3, 1), None)  # what was learned before, and lost, is not known any more
+    better = seen.majority + BETTER + 1 / np.sqrt(len(seen.training_labels))  # two standard errors of a guess
+    if loss[end].min() < LEARNED * seen.entropy or (len(accuracy) and accuracy[end].max() > better):
         return None
     evidence: dict[str, Any] = {
         "loss_first": loss[0],
         "loss_last": loss[-1],
         "loss_of_knowing_the_shares_alone": seen.entropy,
-        "accuracy_last": accuracy[-1],
+        "accuracy_last": accuracy[-1] if len(accuracy) else seen.train.accuracy,
         "accuracy_of_the_most_frequent_class": seen.majority,
         "epochs": len(loss),
     }
     return silent(seen, evidence) or too_low(seen, evidence) or random_backbone(seen, evidence) or too_high(seen, evidence)
+
+
+def knows(seen: Seen) -> bool:
+    """Whether the trained network tells its training images apart, whatever its loss was."""
+    split = seen.train
+    own = -np.log(np.clip(split.probabilities[np.arange(len(split.labels)), split.labels], 1e-7, 1)).mean()
+    present = np.unique(split.labels)
+    recalls = [(split.predicted[split.labels == label] == label).mean() for label in present]
+    shares = seen.shares[seen.shares > 0]
+    return bool(own < LEARNED * -(shares * np.log(shares)).sum() or np.mean(recalls) > 1 / len(present) + 2 * BETTER)
+
+
+def not_finite(seen: Seen, epoch: int) -> Finding:
+    """The loss is no number any more."""
+    return Finding(
+        rule="learning-rate-high",
+        severity="error",
+        title=f"The training loss is not finite from epoch {epoch} on",
+        cause="Steps were too large, or pixels were.",
+        evidence={"epoch": epoch},
+        fix=slower(seen, 0.1),
+        confidence=0.7,
+    )
 
 
 def told(seen: Seen, evidence: dict[str, Any], rule: str, because: str, fix: str | None, confidence: float) -> Finding:
@@ -37,8 +68,9 @@ def told(seen: Seen, evidence: dict[str, Any], rule: str, because: str, fix: str
     return Finding(
         rule=rule,
         severity="error",
-        title="Training learned nothing: its loss stays where knowing the classes' shares alone would put it",
-        cause=f"The training loss ends at {evidence['loss_last']:.3f} of ln(classes) = {seen.entropy:.3f}: {because}.",
+        title="Training learned nothing: its loss stays that of knowing the classes' shares alone",
+        cause=f"The training loss ends at {evidence['loss_last']:.3f}; who only knows the shares has {seen.entropy:.3f}: "
+        f"{because}.",
         evidence=evidence,
         fix=fix,
         confidence=confidence,
@@ -48,7 +80,7 @@ def told(seen: Seen, evidence: dict[str, Any], rule: str, because: str, fix: str
 def slower(seen: Seen, factor: float) -> str | None:
     """The line that multiplies the learning rate; None where it is not known."""
     rate = seen.settings.get("learning_rate")
-    return f"stages.train.params.learning_rate = {rate * factor:.3g}" if isinstance(rate, float) else None
+    return seen.line("learning_rate", f"{rate * factor:.3g}") if isinstance(rate, float) else None
 
 
 def silent(seen: Seen, evidence: dict[str, Any]) -> Finding | None:

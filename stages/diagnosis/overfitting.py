@@ -16,7 +16,7 @@ PARAMETERS_PER_IMAGE = 1000  # of the layers that learn: above, the images do no
 def find(seen: Seen) -> Finding | None:
     """The finding, or None where validation follows training. The best epoch's own weights are no longer at fault."""
     training, watched = seen.column("accuracy"), seen.column(seen.watched)
-    if len(watched) < LATER + 2 or len(training) != len(watched):
+    if len(watched) < LATER + 2 or len(training) != len(watched) or not np.isfinite(watched).all():
         return None
     best, end = int(watched.argmin()), len(watched) - 1
     gap = float(training[end] - seen.validation.accuracy)
@@ -53,11 +53,13 @@ def size(seen: Seen) -> dict[str, float]:
     return {} if learned is None else {"parameters_per_image": learned / len(seen.training_labels)}
 
 
-def fix(seen: Seen) -> str:
-    """A smaller head where it is too large for so few images, else an end at the best epoch."""
+def fix(seen: Seen) -> str | None:
+    """A smaller head where it is too large for so few images, else an end at the best epoch, unless that is asked for."""
     many = size(seen).get("parameters_per_image", 0.0) > PARAMETERS_PER_IMAGE
     flat = seen.settings.get("head", {}).get("pooling") == "flatten"
-    return 'stages.train.params.pooling = "avg"' if many and flat else "stages.train.params.early_stopping = 3"
+    if many and flat:
+        return 'stages.train.params.pooling = "avg"'
+    return None if seen.settings.get("early_stopping") else "stages.train.params.early_stopping = 3"
 
 
 def unfinished(seen: Seen) -> Finding | None:
@@ -66,7 +68,7 @@ def unfinished(seen: Seen) -> Finding | None:
     if len(loss) < LATER + 1 or len(watched) != len(loss) or np.argmin(watched) != len(watched) - 1:
         return None
     falls = 1 - loss[-LATER:] / loss[-LATER - 1 : -1]
-    if falls.min() < 0.05 or seen.column("accuracy")[-1] > 0.95:
+    if falls.min() < 0.05 or done(seen):
         return None
     return Finding(
         rule="unfinished",
@@ -75,7 +77,7 @@ def unfinished(seen: Seen) -> Finding | None:
         cause=f"The training loss fell by {100 * falls.mean():.0f} % in each of the last {LATER} epochs, "
         "and the last epoch is the best one on validation.",
         evidence={"loss_last": loss[-1], "fall_an_epoch": float(falls.mean())},
-        fix=f"stages.train.params.epochs = {2 * len(loss)}",
+        fix=seen.line("epochs", 2 * len(loss)),
         confidence=0.7,
     )
 
@@ -86,9 +88,10 @@ def stopped_early(seen: Seen) -> Finding | None:
     loss, watched = seen.column("loss"), seen.column(seen.watched)
     if not patience or len(loss) >= asked or len(loss) < patience + 1 or len(watched) != len(loss):
         return None
+    steady = patience > 1 and (np.diff(watched[-patience - 1 :]) > 0).all()  # it rose in every epoch: that is no noise
     noise = deviation(seen)
     rose, falls = float(watched[-1] - watched.min()), float(1 - loss[-1] / loss[-patience - 1])
-    if rose > noise or falls < 0.1 or seen.column("accuracy")[-1] > 0.95:
+    if steady or not rose <= noise or falls < 0.1 or done(seen):
         return None
     return Finding(
         rule="stopped-too-early",
@@ -102,8 +105,14 @@ def stopped_early(seen: Seen) -> Finding | None:
     )
 
 
+def done(seen: Seen) -> bool:
+    """Whether nearly all training images are recognised."""
+    accuracy = seen.column("accuracy")
+    return bool((accuracy[-1] if len(accuracy) else seen.train.accuracy) > 0.95)
+
+
 def deviation(seen: Seen) -> float:
-    """Standard error of the validation loss: what another draw of as many images would change."""
+    """Standard error of the validation loss: what another draw of as many images would change; 0 where none can be told."""
     split = seen.validation
     losses = -np.log(np.clip(split.probabilities[np.arange(len(split.labels)), split.labels], 1e-7, 1))
-    return float(losses.std(ddof=1) / np.sqrt(len(losses)))
+    return float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0

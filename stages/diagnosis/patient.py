@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
-from stages.diagnosis import batchnorm_gap, foreign_scale, label_errors, leakage
+from stages.diagnosis import batchnorm_gap, foreign_scale, label_errors, leakage, units
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.folder import Folder
 from stages.diagnosis.foreign import Foreign, as_probabilities, probabilities
 from stages.diagnosis.input_scale import Sample
-from stages.diagnosis.misaligned import best_naming
+from stages.diagnosis.misaligned import best_naming, sure
 from stages.diagnosis.seen import Seen, Split
 from stages.network import batchnorm
 from stages.network.feed import Feed
@@ -38,23 +38,25 @@ class Patient:
 
     @classmethod
     def of(cls, stage: Stage, network: Foreign, pictures: Folder) -> Patient:
-        """StageError where the network tells another number of classes apart than the folder has."""
+        """StageError where the network tells another number of classes apart than the folder has, or gives no numbers."""
         kind = scaled_before(stage, network, pictures)
         parts = {"train": pictures.train, "validation": pictures.validation}
         pixels = {name: prepared(kind, part.images) for name, part in parts.items()}
         splits = {name: Split(probabilities(network.whole, pixels[name]), part.labels) for name, part in parts.items()}
+        if not all(np.isfinite(split.probabilities).all() for split in splits.values()):
+            raise StageError(
+                "the network gives values that are no finite numbers",
+                hint="train it anew, at a lower rate",
+            )
         return cls(network, pictures, pixels, splits)
 
     def silent(self) -> dict[str, float]:
         """For each layer with a ReLU, the share of its units (channels) that fire for none of the training images."""
-        if not self.network.relus:
+        relus = self.network.relus
+        if not relus:
             return {}
-        fired: list[Any] = [False] * len(self.network.relus)
-        model = keras.Model(self.network.whole.inputs, list(self.network.relus.values()))
-        for batch in Feed(model, (self.pixels["train"],)).outputs(np.arange(len(self.pixels["train"]))):
-            for i, values in enumerate(batch):
-                fired[i] = fired[i] | (values > 0).reshape(-1, values.shape[-1]).any(axis=0)
-        return {name: float(1 - np.mean(units)) for name, units in zip(self.network.relus, fired, strict=True)}
+        model = keras.Model(self.network.whole.inputs, list(relus.values()))
+        return units.silent(model, list(relus), (self.pixels["train"],), np.arange(len(self.pixels["train"])))
 
     def measured(self) -> Iterator[Finding]:
         """On the pixels and on BatchNormalization."""
@@ -98,16 +100,17 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
     """
     train, classes = pictures.train, len(pictures.classes)
     whole_numbers = "int" in network.whole.inputs[0].dtype
-    known: dict[str, tuple[float, float]] = {}  # accuracy, loss
+    known: dict[str, tuple[float, float, bool]] = {}  # accuracy, loss, whether it is sure
     for name in ["none"] if whole_numbers else CONTRACTS:
         values = probabilities(network.whole, prepared(name, train.images))
         if values.shape[1] != classes:
             says = f"the network tells {values.shape[1]} classes apart, the folder has {classes}"
             raise StageError(says, hint="give the folder that it was trained on")
-        accuracy, naming = best_naming(Split(values, train.labels), classes)
-        known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], train.labels)[0]
+        split = Split(values, train.labels)
+        accuracy, naming = best_naming(split, classes)
+        known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], train.labels)[0], sure(split)
     best = min(known, key=lambda name: known[name][1])
-    if known[best][0] <= known["none"][0] + BETTER:
+    if known[best][0] <= known["none"][0] + BETTER or not known[best][2]:
         return "none"
     stage.notice(
         f'the network knows its training images best with pixels scaled as "{best}" (accuracy {known[best][0]:.2f}; as they are '

@@ -10,7 +10,11 @@ from sklearn.linear_model import LogisticRegression
 from stages.network.feed import Feed
 
 FIT = 256  # images that the probe is fitted on; as many others judge it
-MEASURE = f"accuracy of a linear probe, fitted on {FIT} training images, on {FIT} others"
+
+
+def measure(images: int) -> str:
+    """What `accuracy` is, on so many images."""
+    return f"accuracy of a linear probe, fitted on {images // 2} training images, on {images - images // 2} others"
 
 
 def features(body: keras.Model, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

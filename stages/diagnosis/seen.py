@@ -69,14 +69,27 @@ class Seen:
 
     @property
     def entropy(self) -> float:
-        """The loss in nats of who only knows how frequent each class is: ln K where all are equally frequent."""
+        """The training loss in nats of who only knows how frequent each class is: ln K where all are equally frequent.
+
+        As training weighs the classes and smooths the labels.
+        """
         shares = self.shares[self.shares > 0]
+        if self.settings.get("class_weights"):
+            shares = np.full(len(shares), 1 / len(shares))
+        smoothing = self.settings.get("label_smoothing", 0.0)
+        shares = (1 - smoothing) * shares + smoothing / len(shares)
         return float(-(shares * np.log(shares)).sum())
 
     @property
     def validation_counts(self) -> NDArray[np.int64]:
         """How many validation images are called each class."""
         return np.bincount(self.validation.predicted, minlength=len(self.classes))
+
+    def line(self, name: str, value: float | str) -> str:
+        """The line of the pipeline file that sets a parameter of the last phase."""
+        phases = len(self.settings.get("phases", ()))
+        where = f"phases[{phases - 1}]." if phases > 1 else ""
+        return f"stages.train.params.{where}{name} = {value}"
 
     def column(self, name: str) -> NDArray[np.float64]:
         """A column of the history; empty where it has none."""

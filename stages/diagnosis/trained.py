@@ -11,13 +11,17 @@ from stages.diagnosis.seen import Seen
 Rule = Callable[[Seen], Finding | None]
 CAUSES: tuple[Rule, ...] = (misaligned.find, not_learning.find, imbalance.find, weights.frozen_moved, weights.unfrozen_stayed)
 SYMPTOMS: tuple[Rule, ...] = (validation_stuck.find, validation_stuck.collapse)  # the first of them is enough
+EXPLAIN = {  # rules whose errors leave validation at chance
+    *("input-scale", "batchnorm-gap", "labels-misaligned", "not-finite"),
+    *("learning-rate-high", "learning-rate-low", "random-backbone", "not-learning"),
+}
 COURSE: tuple[Rule, ...] = (overfitting.find, overfitting.stopped_early, overfitting.unfinished)
 
 
 def find(seen: Seen, known: Iterable[Finding] = ()) -> list[Finding]:
     """The findings; `known` are those of rules that measure for themselves: a cause among them explains the symptoms."""
     causes = found(CAUSES, seen)
-    explained = any(finding.severity != "note" for finding in (*known, *causes))
+    explained = any(finding.severity == "error" and finding.rule in EXPLAIN for finding in (*known, *causes))
     return [*causes, *([] if explained else found(SYMPTOMS, seen)[:1]), *found(COURSE, seen)]
 
 

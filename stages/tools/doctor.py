@@ -18,7 +18,12 @@ from stages.network import device, keras_files
 from stages.reporting.results import read_results
 
 HISTORY = "--history takes a CSV file as keras.callbacks.CSVLogger writes it"
-COLUMNS = {"acc": "accuracy", "val_acc": "val_accuracy"}  # of older Keras
+COLUMNS = {  # what Keras calls it elsewhere
+    f"{split}{name}": f"{split}accuracy"
+    for split in ("", "val_")
+    for name in ("acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy")
+}
+NOTHING = ("", "NA", "None")
 FIXES = {  # in Keras, for who has no pipeline file
     "batchnorm-gap": "call the backbone with training=False, or set layer.trainable = False for its BatchNormalization layers",
     "imbalance": "model.fit(..., class_weight={0: ..., 1: ...}), inverse to how frequent the classes are",
@@ -78,6 +83,8 @@ def read_network(path: Path) -> Foreign:
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3 or None in shapes[0][1:3]:
         says = f"{path.name} takes {', '.join(map(str, shapes))}"
         raise StageError(says, hint="it must take RGB pictures of a fixed size: (None, height, width, 3)")
+    if len(model.outputs) != 1:
+        raise StageError(f"{path.name} has {len(model.outputs)} outputs", hint="it must give one: a probability for each class")
     return Foreign(model)
 
 
@@ -86,9 +93,14 @@ def read_history(path: Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = list(csv.DictReader(file))
-        rows: list[Row] = [{COLUMNS.get(name, name): float(value) for name, value in row.items() if value} for row in table]
+        rows: list[Row] = [known(row) for row in table]
     except (OSError, ValueError, AttributeError, TypeError) as e:
         raise StageError(f"{path}: {e}", hint=HISTORY) from None
     if not rows or any("loss" not in row for row in rows):
         raise StageError(f"{path.name} has no column loss", hint=HISTORY)
     return rows
+
+
+def known(row: dict[str, str]) -> Row:
+    """The numbers of a row, by Keras's own names."""
+    return {COLUMNS.get(name, name): float(value) for name, value in row.items() if value not in NOTHING}

@@ -120,6 +120,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "diagnosis/probe.py",
             "diagnosis/seen.py",
             "diagnosis/trained.py",
+            "diagnosis/units.py",
             "diagnosis/untrained.py",
             "diagnosis/validation_stuck.py",
             "diagnosis/weights.py",

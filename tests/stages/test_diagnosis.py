@@ -10,9 +10,10 @@ import pytest
 
 from stages import check, evaluate, train
 from stages.data.labels import Labels
-from stages.diagnosis import batchnorm_gap, input_scale, probe, untrained
+from stages.diagnosis import batchnorm_gap, branch, input_scale, probe, untrained
 from stages.network import batchnorm
 from stages.pixels import CONTRACTS, Contract, apply
+from stages.trained import Trained
 from tests.stages import tiny
 
 
@@ -126,6 +127,37 @@ def test_lagging_statistics_are_found_in_a_run_and_the_fix_measured(tmp_path: Pa
     assert found["effect"]["with_fix"] > found["effect"]["as_configured"] + 0.1
 
 
+@pytest.mark.parametrize(
+    "settings", [{"unfreeze": 0}, {"unfreeze": 4}, {"unfreeze": "all"}, {"unfreeze": 4, "activations": "off"}]
+)
+def test_units_that_never_fire_are_counted_from_every_cut(tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = tiny.start(tmp_path)
+    run.run("train", train.run, epochs=1, units=8, pooling="flatten", **settings)
+    trained = Trained.read(run.stage("evaluate"))
+    rows = trained.labels.rows("train")
+    hidden = next(layer for layer in trained.network.layers if isinstance(layer, keras.layers.Dense))
+    kernel, bias = hidden.get_weights()
+    hidden.set_weights([kernel, np.where(np.arange(8) < 6, -1e6, bias)])
+    assert branch.silent(trained, rows)[hidden.name] >= 0.75
+
+
+def test_training_with_steps_that_are_too_large_is_found(tmp_path: Path) -> None:
+    run = tiny.start(tmp_path)
+    how: dict[str, Any] = {
+        "epochs": 16,
+        "batch_size": 30,
+        "learning_rate": 100.0,
+        "unfreeze": 4,
+        "units": 8,
+        "pooling": "flatten",
+    }
+    run.run("train", train.run, **how)
+    found = findings(run.run("evaluate", evaluate.run))
+    assert [(finding["rule"], finding["fix"]) for finding in found if finding["severity"] == "error"] == [
+        ("learning-rate-high", "stages.train.params.learning_rate = 10")
+    ]
+
+
 def test_a_healthy_run_has_no_findings(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, expected=tiny.UNIT)
     run.run("train", train.run, epochs=3, learning_rate=0.01)
@@ -133,7 +165,7 @@ def test_a_healthy_run_has_no_findings(tmp_path: Path) -> None:
 
 
 def test_wrong_scaling_is_found_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(input_scale, "severity", lambda effect: "warning")  # a tiny network does without the right pixels
+    monkeypatch.setattr(input_scale, "severity", lambda effect: "error")  # a tiny network does without the right pixels
     run = tiny.start(tmp_path, expected=CONTRACTS["caffe"])
     run.run("train", train.run, epochs=1)
     evaluated = run.stage("evaluate")
@@ -145,7 +177,7 @@ def test_wrong_scaling_is_found_in_a_run(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_wrong_scaling_is_said_before_training_and_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(input_scale, "severity", lambda effect: "warning")
+    monkeypatch.setattr(input_scale, "severity", lambda effect: "error")
     run = tiny.start(tmp_path, expected=CONTRACTS["caffe"])
     early = run.stage("check")
     check.run(early)

@@ -58,19 +58,32 @@ def layers(unit: bool, units: int = 2) -> list[keras.layers.Layer]:
     ]
 
 
+KINDS = ["flat", "sequential", "nested", "scaled before", "augmented before", "deep"]
+
+
 def network(kind: str, unit: bool = True, units: int = 2) -> keras.Model:
-    """The same layers as a functional model, as a Sequential, or with all but the head in a model of their own."""
+    """The same layers as a functional model, as a Sequential, or with all but the head, and what may stand before it, in a
+    model of their own, as one does with a published backbone."""
     keras.utils.set_random_seed(3)
     own, image = layers(unit, units), keras.Input((SIZE, SIZE, 3))
     if kind == "sequential":
         return keras.Sequential([image, *own])
     values = image
-    for layer in own[:-1] if kind == "nested" else own:
+    first = 1 if kind == "scaled before" else 0
+    for layer in own if kind == "flat" else own[first:-1]:
         values = layer(values)
     if kind == "flat":
         return keras.Model(image, values)
-    outer = keras.Input((SIZE, SIZE, 3))
-    return keras.Model(outer, own[-1](keras.Model(image, values, name="backbone")(outer)))
+    outer = given = keras.Input((SIZE, SIZE, 3))
+    if kind == "scaled before":
+        given = own[0](keras.ops.flip(keras.ops.flip(outer, axis=-1), axis=-1))
+    if kind == "augmented before":
+        given = keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomRotation(0.1)])(outer)
+    backbone = keras.Model(image, values, name="backbone")
+    if kind == "deep":
+        between = keras.Input((SIZE, SIZE, 3))
+        backbone = keras.Model(between, backbone(keras.layers.Rescaling(1.0, name="once")(between)))
+    return keras.Model(outer, own[-1](backbone(given)))
 
 
 def trained(kind: str = "flat", **how: Any) -> keras.Model:
@@ -97,6 +110,7 @@ def batchnorm_of(model: keras.Model) -> keras.layers.BatchNormalization:
 
 
 def examined(tmp_path: Path, model: keras.Model, data: Path, history: Path | None = None) -> tuple[list[dict[str, Any]], Stage]:
+    tmp_path.mkdir(exist_ok=True)
     model.save(tmp_path / "model.keras")
     stage = Stage(out=tmp_path / "out", store=tmp_path / "store")
     doctor.run(stage, model=str(tmp_path / "model.keras"), data=str(data), history=str(history or ""))
@@ -109,7 +123,7 @@ def test_a_healthy_network_has_no_findings(tmp_path: Path, pictures: Path, kind:
     assert found == [] and stage.notices == []
 
 
-@pytest.mark.parametrize("kind", ["flat", "sequential", "nested"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_network_taken_apart_computes_the_same(kind: str) -> None:
     model, (shown, _) = network(kind), images("validation")
     whole = Foreign(model).whole
@@ -213,6 +227,46 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, pictures: Path, change: di
 def test_a_network_for_other_classes_is_refused(tmp_path: Path, pictures: Path) -> None:
     with pytest.raises(StageError, match="tells 3 classes apart, the folder has 2"):
         examined(tmp_path, network("flat", units=3), pictures)
+
+
+def layered(*layers: keras.layers.Layer) -> keras.Model:
+    return keras.Sequential([keras.Input((SIZE, SIZE, 3)), *layers, keras.layers.Dense(2, activation="softmax")])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: layered(keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.BatchNormalization()),
+        lambda: layered(keras.layers.BatchNormalization(), keras.layers.Conv2D(4, 3), keras.layers.GlobalMaxPooling2D()),
+        lambda: layered(keras.layers.SeparableConv2D(8, 3), keras.layers.Conv2D(8, 3), keras.layers.GlobalMaxPooling2D()),
+        lambda: layered(keras.layers.Flatten(), keras.layers.Dense(4, activation="relu")),
+    ],
+)
+def test_networks_of_other_shapes_are_read(tmp_path: Path, pictures: Path, model: Any) -> None:
+    examined(tmp_path, model(), pictures)
+
+
+def test_an_untrained_network_is_not_said_to_know_anything(tmp_path: Path, pictures: Path) -> None:
+    for seed in range(4):
+        keras.utils.set_random_seed(seed)
+        first = (keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D())
+        found, stage = examined(tmp_path / str(seed), layered(*first), pictures)
+        assert stage.notices == [] and "labels-misaligned" not in {finding["rule"] for finding in found}
+
+
+def test_broken_weights_and_several_outputs_are_refused(tmp_path: Path, pictures: Path) -> None:
+    model = trained()
+    model.layers[-1].set_weights([np.full((8, 2), np.nan), np.zeros(2)])
+    with pytest.raises(StageError, match="no finite numbers"):
+        examined(tmp_path, model, pictures)
+    with pytest.raises(StageError, match="has 2 outputs"):
+        examined(tmp_path, keras.Model(model.inputs, [model.outputs[0], model.outputs[0] * 2]), pictures)
+
+
+def test_a_history_as_keras_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,binary_accuracy,loss,val_binary_accuracy,val_loss\n0,0.5,0.7,NA,NA\n")
+    assert doctor.read_history(path) == [{"epoch": 0, "accuracy": 0.5, "loss": 0.7}]
 
 
 def test_the_last_run_tells_its_findings(tmp_path: Path) -> None:

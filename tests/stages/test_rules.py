@@ -136,6 +136,53 @@ def test_a_training_of_few_steps_is_not_judged(epochs: int, steps: int, found: i
     assert rules(told).count("not-learning") == found
 
 
+def test_a_loss_that_is_no_number_is_told_with_its_epoch() -> None:
+    course = history([1.2, 0.9, float("nan"), float("nan")], [0.4] * 4, [float("nan")] * 4, 0.25)
+    found = trained.find(seen(0.25, 0.25, history=course))
+    assert rules(found) == ["learning-rate-high"] and "from epoch 3 on" in found[0].title
+    assert np.isfinite(list(found[0].evidence.values())).all()
+
+
+def test_losses_of_weighed_classes_and_smoothed_labels_are_compared_with_their_own_kind() -> None:
+    labels = np.array([0] * 380 + [1] * 20, np.int32)
+    weighed: dict[str, Any] = {
+        "classes": 2,
+        "training_labels": labels,
+        "settings": {"class_weights": {"cats": 0.5, "dogs": 10.0}},
+    }
+    good = split(0.94, 400, 2, labels=labels)
+    course = history([0.69, 0.5, 0.35, 0.25], [0.6, 0.8, 0.9, 0.94], [0.3] * 4, 0.94)
+    assert not any(finding.severity == "error" for finding in trained.find(seen(good, good, history=course, **weighed)))
+    stuck = history([0.69] * 4, [0.5] * 4, [0.69] * 4, 0.5)
+    guessed = Split(np.full((400, 2), 0.5, np.float32), labels)
+    assert "not-learning" in rules(trained.find(seen(guessed, guessed, history=stuck, **weighed)))
+    smooth = seen(settings={"label_smoothing": 0.2}, classes=2).entropy
+    assert smooth == pytest.approx(np.log(2))
+    assert seen(settings={"label_smoothing": 0.2}, classes=2, training_labels=labels).entropy > 0.3
+
+
+def test_a_history_without_accuracy_is_read_by_its_losses() -> None:
+    course = [{"loss": row["loss"], "val_loss": row["val_loss"]} for row in HEALTHY]
+    assert trained.find(seen(history=course)) == []
+    flat = [{"loss": LN4, "val_loss": LN4}] * 4
+    guessed = split(0.25, seed=5)
+    assert rules(trained.find(seen(guessed, guessed, history=flat)))[0] == "not-learning"
+
+
+def test_many_classes() -> None:
+    labels = (np.arange(2000) % 200).astype(np.int32)
+    shifted = Split(sure((labels + 1) % 200, np.full(2000, 0.9), 200), labels)
+    told = Seen([str(i) for i in range(200)], shifted, shifted, labels)
+    assert rules(trained.find(told)) == ["labels-misaligned"]
+
+
+def test_lines_of_the_last_of_several_phases() -> None:
+    phases = {"settings": {"phases": [{}, {}]}}
+    guessed = split(0.25, seed=5)
+    found = trained.find(seen(guessed, guessed, history=FLAT, silent=lambda: {"hidden": 1.0}, **phases))
+    assert found[0].fix == "stages.train.params.phases[1].learning_rate = 0.0001"
+
+
 def test_slow_but_real_learning_is_not_called_none() -> None:
     course = history([1.39, 1.37, 1.33, 1.3], [0.26, 0.3, 0.33, 0.35], [1.35] * 4, 0.34)
     assert trained.find(seen(0.36, 0.36, history=course)) == []
@@ -152,7 +199,9 @@ def test_validation_that_never_leaves_chance(training: float, validation: float)
 def test_symptoms_are_not_told_beside_their_cause() -> None:
     course = history(FALLING, RISING, [3.0] * 8, 0.25)
     stuck = seen(0.25, 0.25, history=course)
-    cause = Finding("input-scale", "error", "", "", {})
+    cause, beside = Finding("input-scale", "error", "", "", {}), Finding("leakage", "error", "", "", {})
+    assert rules(trained.find(stuck, [beside])) == ["validation-at-chance"]
+    assert rules(trained.find(stuck, [Finding("input-scale", "warning", "", "", {})])) == ["validation-at-chance"]
     assert rules(trained.find(stuck)) == ["validation-at-chance"]
     assert trained.find(stuck, [cause]) == []
     assert rules(trained.find(stuck, [Finding("input-scale", "note", "", "", {})])) == ["validation-at-chance"]
@@ -220,6 +269,10 @@ def test_early_stopping_that_took_noise_for_the_end() -> None:
     risen = history([1.2, 0.9, 0.7], [0.5, 0.6, 0.7], [1.0, 0.8, 1.3], 0.7)
     assert trained.find(seen(0.72, 0.7, history=risen, chosen=2, settings=early)) == []
     assert trained.find(seen(0.72, 0.7, history=course, chosen=2, settings=early | {"epochs_asked": 3})) == []
+    rising = history([1.0, 0.8, 0.6, 0.5, 0.4], [0.5, 0.6, 0.7, 0.8, 0.85], [0.5, 0.45, 0.455, 0.46, 0.47], 0.8)
+    assert trained.find(seen(0.85, 0.8, history=rising, chosen=2, settings={"early_stopping": 3, "epochs_asked": 30})) == []
+    one = Split(np.array([[0.7, 0.1, 0.1, 0.1]], np.float32), np.zeros(1, np.int32))
+    assert trained.find(seen(0.72, one, history=course, chosen=2, settings=early)) == []
 
 
 @pytest.mark.parametrize("change", [1e-7, 0.3])
@@ -256,7 +309,7 @@ def test_wrong_labels_are_named(wrong: int) -> None:
     labels[:wrong] = (labels[:wrong] + 1) % 4
     sure_of_it = Split(sure(right.labels, np.full(200, 0.97), 4), labels)
     found = label_errors.find(seen(validation=sure_of_it), [f"{i}.jpg" for i in range(200)])
-    assert found is not None and found.severity == "warning"
+    assert found is not None and found.severity == "note"
     assert set(label_errors.doubted(sure_of_it)) == set(range(wrong))
     assert found.evidence["0.jpg"] == "labelled dogs, looks like cats"
 
