@@ -60,7 +60,8 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
         label_errors.find(seen, [trained.labels.items[row].path for row in predicted["validation"][0]]),
     ]
     known = [finding for finding in measured if finding]
-    return [*known, *rules.find(seen, [*before, *known])]
+    static = [Finding.from_json(told) for told in json_files.read(stage.inputs["preprocess"] / "checks.json")]
+    return [*known, *rules.find(seen, [*static, *before, *known])]
 
 
 def read_history(path: Path) -> list[Row]:

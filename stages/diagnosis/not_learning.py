@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,11 @@ ROSE = 1.3  # times the smallest loss
 STILL = 1e-3  # largest change of a layer, in its own size, that leaves the network as it was
 
 
-def find(seen: Seen) -> Finding | None:
-    """The finding with its likeliest cause, or None where the training loss fell."""
+def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
+    """The finding with its likeliest cause, or None where the training loss fell.
+
+    `blamed` are findings that explain it by themselves: on the pixels, or on what augmentation leaves of the pictures.
+    """
     loss, accuracy = seen.column("loss"), seen.column("accuracy")
     steps = len(loss) * seen.settings.get("steps_per_epoch", STEPS)
     if not np.isfinite(loss).all():
@@ -37,6 +41,9 @@ def find(seen: Seen) -> Finding | None:
         "accuracy_of_the_most_frequent_class": seen.majority,
         "epochs": len(loss),
     }
+    if blamed:
+        because = "; ".join(finding.title for finding in blamed)
+        return told(seen, evidence, "not-learning", because, blamed[0].fix, 0.8)
     return silent(seen, evidence) or too_low(seen, evidence) or random_backbone(seen, evidence) or too_high(seen, evidence)
 
 
@@ -118,7 +125,8 @@ def random_backbone(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
 def too_high(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     """What is left: the loss rose, or nothing is known of the reason."""
     loss = seen.column("loss")
-    if loss.max() > ROSE * seen.entropy:
-        because = f"it rose up to {loss.max():.3g}; steps were too large"
-        return told(seen, evidence | {"loss_largest": loss.max()}, "learning-rate-high", because, slower(seen, 0.1), 0.7)
+    largest = loss[1:].max()  # the first epoch begins with whatever a new head makes of the features
+    if largest > ROSE * seen.entropy:
+        because = f"it rose up to {largest:.3g}; steps were too large"
+        return told(seen, evidence | {"loss_largest": largest}, "learning-rate-high", because, slower(seen, 0.1), 0.7)
     return told(seen, evidence, "not-learning", "no cause was found", None, 0.5)

@@ -118,7 +118,8 @@ FLAT = history([LN4 + 0.01, LN4, LN4, LN4], [0.24, 0.26, 0.25, 0.25], [LN4] * 4,
         ({"changes": {"conv1": 0.0, "head": 1e-6}}, "learning-rate-low", "learning_rate = 0.1"),
         ({"changes": {"head": 5e-4}}, "learning-rate-low", "learning_rate = 0.1"),
         ({"settings": {"random_backbone": True, "unfreeze": 0, "unfrozen_layers": []}}, "random-backbone", 'unfreeze = "all"'),
-        ({"history": history([9.0, 3.0, 1.5, 1.4], [0.25] * 4, [LN4] * 4, 0.25)}, "learning-rate-high", "learning_rate = 0.0001"),
+        ({"history": history([1.4, 9.0, 3.0, 1.4], [0.25] * 4, [LN4] * 4, 0.25)}, "learning-rate-high", "learning_rate = 0.0001"),
+        ({"history": history([9.0, 1.5, 1.4, 1.4], [0.25] * 4, [LN4] * 4, 0.25)}, "not-learning", ""),
         ({}, "not-learning", ""),
     ],
 )
@@ -127,6 +128,13 @@ def test_loss_that_stays_where_it_was(changed: dict[str, Any], rule: str, fix: s
     (found,) = [f for f in trained.find(seen(guessed, guessed, **{"history": FLAT} | changed)) if f.severity == "error"]
     assert found.rule == rule and fix in (found.fix or "")
     assert found.evidence["loss_of_knowing_the_shares_alone"] == pytest.approx(LN4)
+
+
+@pytest.mark.parametrize("rule", ["input-scale", "augmentation-extreme"])
+def test_steps_are_not_blamed_where_the_pictures_are_at_fault(rule: str) -> None:
+    guessed, cause = split(0.25, seed=5), Finding(rule, "warning", "Nothing can be seen", "", {}, fix='augment = "none"')
+    found = trained.find(seen(guessed, guessed, history=FLAT, silent=lambda: {"hidden": 1.0}), [cause])
+    assert rules(found) == ["not-learning"] and found[0].fix == cause.fix and cause.title in found[0].cause
 
 
 @pytest.mark.parametrize(("epochs", "steps", "found"), [(2, 100, 0), (4, 7, 0), (4, 8, 1), (3, 100, 1)])

@@ -60,6 +60,7 @@ def start(
     ingest(run.inputs["ingest"], images)
     recipe = augment or {"name": "none", "settings": {"brightness": [1.0, 1.0]}, "validation": False, "seed": 0}
     dump(run.inputs["preprocess"] / "augment.json", recipe)
+    dump(run.inputs["preprocess"] / "checks.json", [])
     network = backbone(applied)
     keras_files.write(network, run.inputs["build"] / "backbone.keras")
     dump(run.inputs["build"] / "layers.json", {"backbone_layers": layer_names(network)})
