@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,25 @@ def stored(stage: Stage, network: keras.Model, layers: list[str], dtype: str = "
     return activations.feed(stage, Prefix.of(stage, network, cut.place(network, layers), dtype))
 
 
+@cache
+def bits_hold() -> bool:
+    """Whether plain Keras gives an image the same bits in a batch of any size, on this processor: with AVX-512 it does, with AVX2 a
+    convolution of few images adds up in another order."""
+    network, _ = small(4)
+    below = keras.Model(network.input, graph.tensors(network, ["conv2", "conv3"]))
+    pixels = np.random.default_rng(7).integers(0, 256, (64, tiny.SIZE, tiny.SIZE, 3), dtype=np.uint8)
+    whole = below.predict_on_batch(pixels)
+    parts = [(size, below.predict_on_batch(pixels[:size])) for size in (4, 10, 20, 32)]
+    return all(np.array_equal(a[:size], b) for size, part in parts for a, b in zip(whole, part, strict=True))
+
+
+def same(values: np.ndarray, expected: np.ndarray) -> bool:
+    """Equal to the last bit where the processor allows it, else but for rounding."""
+    if bits_hold():
+        return np.array_equal(values, expected)
+    return np.allclose(values, expected, rtol=1e-4, atol=1e-5 * float(np.abs(expected).max()))
+
+
 def test_stored_activations_are_bitwise_those_of_the_whole_network(tmp_path: Path) -> None:
     network, layers = small(4)
     feed = stored(tiny.start(tmp_path).stage("train"), network, layers)
@@ -49,7 +69,7 @@ def test_stored_activations_are_bitwise_those_of_the_whole_network(tmp_path: Pat
         *expected, output = whole.predict_on_batch(pixels[start : start + 20])
         rows = np.arange(start, min(start + 20, len(pixels)))
         for array, values in zip(feed.take(rows), expected, strict=True):
-            assert np.array_equal(array, values)
+            assert same(array, values)
         np.testing.assert_allclose(feed.predict(rows), output, atol=1e-6)
 
 
@@ -64,6 +84,10 @@ class Course:
         assert isinstance(other, Course)
         same = len(self.statistics) == len(other.statistics) and all(map(np.array_equal, self.statistics, other.statistics))
         return same and self.losses == other.losses
+
+    def distance(self, other: Course) -> float:
+        """The largest difference of a step's loss."""
+        return float(np.abs(np.subtract(self.losses, other.losses)).max())
 
     def near(self, other: Course, tolerance: float) -> bool:
         """Whether they are equal but for rounding."""
@@ -122,8 +146,8 @@ def test_training_on_activations_is_training_the_whole_network(tmp_path: Path, u
     kinds = "whole control tail" if unfreeze == 0 else "whole control tail recalibrated"
     whole, control, *tails = courses(lambda: small(unfreeze, **options), pixels, tmp_path, kinds)
     for tail in tails:
-        assert tail.near(whole, 1e-6)
-        if TENSORFLOW:  # XLA may fuse the pooling with what is below the cut
+        assert tail.near(whole, 1e-6) if bits_hold() else 10 * tail.distance(whole) < control.distance(whole)
+        if TENSORFLOW and bits_hold():  # XLA may fuse the pooling with what is below the cut
             assert tail == whole
     assert not control.near(whole, 1e-6)
 
@@ -131,7 +155,8 @@ def test_training_on_activations_is_training_the_whole_network(tmp_path: Path, u
 def test_a_cut_between_a_convolution_and_its_batchnorm_changes_rounding_at_most(tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (60, tiny.SIZE, tiny.SIZE, 3), dtype=np.uint8)
     whole, tail, control = courses(lambda: small(3), pixels, tmp_path)
-    assert tail.near(whole, 1e-6)  # TensorFlow fuses the two in the whole network's graph
+    near = tail.near(whole, 1e-6) if bits_hold() else 10 * tail.distance(whole) < control.distance(whole)
+    assert near  # TensorFlow fuses the two in the whole network's graph
     assert not control.near(whole, 1e-6)
 
 
@@ -168,8 +193,11 @@ def test_training_on_activations_of_real_backbones(
     kinds = "whole control tail recalibrated" if learns else "whole control tail"
     whole, control, *tails = courses(lambda: real(application, unfreeze, pooling, learns=learns), pixels, tmp_path, kinds)
     assert bool(whole.statistics) == learns
-    assert tails == [whole] * len(tails)
-    assert control != whole
+    if bits_hold():
+        assert tails == [whole] * len(tails)
+        assert control != whole
+    else:  # rounding grows from step to step in real networks: the first one, from equal weights, must agree
+        assert all(np.isclose(tail.losses[0], whole.losses[0], rtol=1e-4) for tail in tails)
 
 
 @pytest.mark.slow
@@ -190,7 +218,7 @@ def test_stored_activations_of_real_backbones_are_bitwise_those_of_the_whole_net
         *expected, _ = whole.predict_on_batch(pixels[start : start + 20])
         rows = np.arange(start, min(start + 20, 90))
         for array, values in zip(arrays, expected, strict=True):
-            assert np.array_equal(array[rows], values)
+            assert same(array[rows], values)
 
 
 FIRST: dict[str, Any] = {"epochs": 1, "units": 4}
