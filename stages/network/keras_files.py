@@ -12,6 +12,8 @@ from typing import Any
 
 import keras
 
+from kpipe.stage import StageError
+
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can carry
 
 
@@ -19,6 +21,16 @@ def read(path: Path) -> keras.Model:
     """The model in a .keras file, not compiled."""
     with no_random_weights():
         return keras.models.load_model(path, compile=False)
+
+
+def read_foreign(path: Path, hint: str) -> keras.Model:
+    """The model in a file that a person names; StageError where there is none, or it cannot be read."""
+    if not path.is_file():
+        raise StageError(f"{path}: no such file", hint=hint)
+    try:
+        return read(path)
+    except Exception as e:  # Keras raises whatever a damaged or foreign archive makes it raise
+        raise StageError(f"{path.name} cannot be read as a Keras model: {str(e).splitlines()[0]}") from None
 
 
 @contextmanager

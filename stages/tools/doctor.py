@@ -73,12 +73,7 @@ def examine(stage: Stage, model: str, data: str, history: str) -> list[Finding]:
 
 def read_network(path: Path) -> Foreign:
     """The network in a file; StageError where it cannot be read or takes no RGB pictures of a fixed size."""
-    if not path.is_file():
-        raise StageError(f"{path}: no such file", hint="give the file that model.save(...) wrote")
-    try:
-        model = keras_files.read(path)
-    except Exception as e:  # Keras raises whatever a damaged or foreign archive makes it raise
-        raise StageError(f"{path.name} cannot be read as a Keras model: {str(e).splitlines()[0]}") from None
+    model = keras_files.read_foreign(path, hint="give the file that model.save(...) wrote")
     shapes = [tuple(given.shape) for given in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3 or None in shapes[0][1:3]:
         says = f"{path.name} takes {', '.join(map(str, shapes))}"

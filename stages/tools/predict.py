@@ -106,12 +106,7 @@ def named(branches: list[Branch], label: str) -> Branch:
 
 def foreign(stage: Stage, path: Path) -> Classifier:
     """A classifier from any .keras file that takes raw RGB pixels: size from its input, classes numbered as its outputs."""
-    if not path.is_file():
-        raise StageError(f"{path}: no such file", hint="--model takes a branch of the last run or a .keras file")
-    try:
-        network = keras_files.read(path)
-    except Exception as e:  # Keras raises whatever a damaged or foreign archive makes it raise
-        raise StageError(f"{path.name} cannot be read as a Keras model: {str(e).splitlines()[0]}") from None
+    network = keras_files.read_foreign(path, hint="--model takes a branch of the last run or a .keras file")
     takes, gives = tuple(network.input_shape), tuple(network.output_shape)
     if len(takes) != 4 or takes[3] != 3 or None in takes[1:3] or len(gives) != 2:
         raise StageError(
