@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kpipe import console
-from kpipe.commands.predict import said
+from kpipe.commands.predict import said, sound
 from kpipe.errors import ConfigError
-from kpipe.spec import load
 from kpipe.store import Store
 
 SEVERITIES = ("error", "warning", "note")
@@ -23,9 +22,7 @@ def doctor(args: Namespace) -> int:
     from kpipe.tools import use
 
     refuse(args)
-    spec = load(Path(args.file))
-    if spec.problems:
-        raise ConfigError(spec.problems, file=spec.file, overrides=spec.overrides)
+    spec = sound(Path(args.file))
     params = {"model": args.model, "data": args.data, "history": args.history}
     with use(spec, Store(spec.store), "stages.tools.doctor", params, said) as folder:
         found: list[dict[str, Any]] = json.loads((folder / "findings.json").read_text())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kpipe import console
 from kpipe.errors import ConfigError
-from kpipe.spec import load
+from kpipe.spec import Spec, load
 from kpipe.store import Store
 from kpipe.task import Event
 
@@ -17,9 +17,7 @@ def predict(args: Namespace) -> int:
     """Classify pictures with a model of the last run."""
     from kpipe.tools import use
 
-    spec = load(Path(args.file))
-    if spec.problems:
-        raise ConfigError(spec.problems, file=spec.file, overrides=spec.overrides)
+    spec = sound(Path(args.file))
     missing = [path for path in args.paths if not Path(path).exists()]
     if missing:
         raise ConfigError(f"{missing[0]}: no such file or folder", hint="kpipe predict IMAGE|FOLDER ...")
@@ -32,6 +30,14 @@ def predict(args: Namespace) -> int:
         for line in console.table(rows):
             console.result(line)
     return 0
+
+
+def sound(file: Path) -> Spec:
+    """The pipeline; ConfigError where it has mistakes."""
+    spec = load(file)
+    if spec.problems:
+        raise ConfigError(spec.problems, file=spec.file, overrides=spec.overrides)
+    return spec
 
 
 def said(event: Event) -> None:
