@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 from kpipe.stage import StageError
 from stages.diagnosis.input_scale import Entry
@@ -127,12 +128,11 @@ def as_probabilities(values: NDArray[np.float32]) -> NDArray[np.float32]:
     if values.ndim != 2:
         raise StageError(f"the network gives values of shape {values.shape[1:]} for an image", hint="one value a class is needed")
     if values.shape[1] == 1:
-        second = values[:, 0] if within(values) else 1 / (1 + np.exp(-values[:, 0]))
+        second = values[:, 0] if within(values) else expit(values[:, 0])
         return np.stack([1 - second, second], axis=1).astype(np.float32)
     if within(values) and np.allclose(values.sum(axis=1), 1, atol=1e-2):
         return values.astype(np.float32)
-    powers = np.exp(values - values.max(axis=1, keepdims=True))
-    scaled: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    scaled: NDArray[np.float32] = softmax(values, axis=1).astype(np.float32)
     return scaled
 
 

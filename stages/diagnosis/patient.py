@@ -88,7 +88,8 @@ class Patient:
     def about_images(self, seen: Seen) -> Iterator[Finding]:
         """On images that are in both splits, and on labels."""
         items = self.pictures.validation.items
-        leaked = np.array([item.hash in self.pictures.training_hashes for item in items])
+        known = self.pictures.training_hashes
+        leaked = np.array([item.hash in known for item in items])
         found = leakage.find({"validation": leaked}, {"validation": seen.validation.predicted == seen.validation.labels})
         yield from filter(None, (found, label_errors.find(seen, [item.path for item in items])))
 
