@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign
 from stages.diagnosis.input_scale import (
-    FAR,
     LOOKED_AT,
-    NEAR,
     TOLERANCE,
-    Pixels,
     Sample,
-    batchnorm_distance,
+    contract_distances,
     mismatch,
     pixels_given,
+    remembered,
     wrong_scaling,
 )
 from stages.pixels import CONTRACTS, apply
@@ -42,7 +40,7 @@ def find(network: Foreign, sample: Sample, images: NDArray[Any]) -> Finding | No
     if entry is None:
         return None
     given = pixels_given(entry, images)
-    made_for = PUBLISHED if entry.first is None and network.pretrained else remembered(network, sample, given)
+    made_for = PUBLISHED if entry.first is None and network.pretrained else remembered(contract_distances(entry, given, sample))
     if made_for is None:
         return None
     wanted = apply(CONTRACTS[made_for], sample.images)
@@ -50,16 +48,3 @@ def find(network: Foreign, sample: Sample, images: NDArray[Any]) -> Finding | No
         return None
     found = wrong_scaling(entry, given, wanted, sample.labels, AS[made_for])
     return None if entry.first is None and found.severity == "note" else found  # then only the probe knows
-
-
-def remembered(network: Foreign, sample: Sample, given: Pixels) -> str | None:
-    """The contract of the pixels that the first BatchNormalization remembers, where it is not given them."""
-    entry = network.entry
-    here = batchnorm_distance(entry, given[:LOOKED_AT]) if entry else None
-    if entry is None or here is None or here < FAR:
-        return None
-    distances = {
-        name: batchnorm_distance(entry, apply(contract, sample.images[:LOOKED_AT])) or 0.0 for name, contract in CONTRACTS.items()
-    }
-    nearest = min(distances, key=distances.__getitem__)
-    return nearest if distances[nearest] <= NEAR else None

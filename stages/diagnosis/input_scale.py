@@ -88,26 +88,40 @@ def wrong_scaling(entry: Entry, measured: Pixels, wanted: Pixels, labels: NDArra
 
 def wrong_weights_scaling(entry: Entry, given: Pixels, sample: Sample) -> Finding | None:
     """The pixels are as `weights_scaling` says, but the first BatchNormalization remembers those of another contract."""
-    here = batchnorm_distance(entry, given[:LOOKED_AT])
-    if here is None or here < FAR:
+    distances = contract_distances(entry, given, sample)
+    nearest = remembered(distances)
+    if nearest is None:
         return None
-    others = {name: apply(contract, sample.images) for name, contract in CONTRACTS.items()}
-    distances = {name: batchnorm_distance(entry, pixels[:LOOKED_AT]) or 0.0 for name, pixels in others.items()}
-    nearest = min(distances, key=distances.__getitem__)
-    if distances[nearest] > NEAR:
-        return None
-    effect = counterfactual(entry, given, others[nearest], sample.labels)
+    effect = counterfactual(entry, given, apply(CONTRACTS[nearest], sample.images), sample.labels)
     return Finding(
         rule="input-scale",
         severity=severity(effect),
         title=f"The weights of {entry.name} were trained on other pixels than weights_scaling says",
         cause="The moving statistics of the first BatchNormalization do not describe what it is given, "
         f'but would for pixels scaled as "{nearest}".',
-        evidence={"distance_nats": here, **{f"distance_{name}_nats": distance for name, distance in distances.items()}},
+        evidence={f"distance_{name}_nats" if name else "distance_nats": distance for name, distance in distances.items()},
         fix=f'stages.build.params.weights_scaling = "{SETTINGS[nearest]}"',
         effect=effect,
         confidence=0.8,
     )
+
+
+def contract_distances(entry: Entry, given: Pixels, sample: Sample) -> dict[str, float]:
+    """What enters the first BatchNormalization, in nats from what it remembers: "" as it is, and for each contract.
+
+    Empty where it is near as it is, or where there is no such layer.
+    """
+    here = batchnorm_distance(entry, given[:LOOKED_AT])
+    if here is None or here < FAR:
+        return {}
+    others = {name: apply(contract, sample.images[:LOOKED_AT]) for name, contract in CONTRACTS.items()}
+    return {"": here, **{name: batchnorm_distance(entry, pixels) or 0.0 for name, pixels in others.items()}}
+
+
+def remembered(distances: dict[str, float]) -> str | None:
+    """The contract whose pixels the first BatchNormalization remembers; None where it is none of those that are known."""
+    nearest = min((name for name in distances if name), key=distances.__getitem__, default=None)
+    return nearest if nearest and distances[nearest] <= NEAR else None
 
 
 def counterfactual(entry: Entry, given: Pixels, wanted: Pixels, labels: NDArray[np.int32]) -> Effect:
