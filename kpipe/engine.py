@@ -37,6 +37,7 @@ class Run:
         self._misses: dict[str, Miss] = {}  # looked up and waiting for a slot
         self._doubtful: set[str] = set()  # instances whose key somebody computes: the miss may have become a hit
         self._failed = False
+        self._warm: str | None = None  # the backend of the task that ended last: a worker that has imported it is idle
 
     def execute(self, ids: set[str]) -> dict[str, Outcome]:
         """Bring the selected instances up to date; their outcomes in the DAG's order."""
@@ -45,7 +46,7 @@ class Run:
         try:
             while self.frontier.ready or self.running:
                 with self.store.using():
-                    advanced = [self._advance(i) for i in list(self.frontier.ready.values()) if i.id in self.frontier.ready]
+                    advanced = [self._advance(i) for i in self.frontier.in_order(self._warm) if i.id in self.frontier.ready]
                 if self.running:
                     for event in self.executor.wait(self._patience()):
                         self._handle(event)
@@ -148,6 +149,7 @@ class Run:
             self._submit(running)
         elif event.kind in ("done", "failed"):
             del self.running[event.task]
+            self._warm = running.instance.backend
             self._slots.give_back(running.gpus)
             try:
                 self._settle(self._finish(running, event))

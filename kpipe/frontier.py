@@ -20,6 +20,10 @@ class Frontier:
                 self._dependants[id_].append(instance.id)
         self.ready: dict[str, Instance] = {i.id: i for i in self._instances.values() if not self._open[i.id]}
 
+    def in_order(self, warm: str | None) -> list[Instance]:
+        """What is ready; first what an idle worker can do that has imported its backend: importing another takes seconds."""
+        return sorted(self.ready.values(), key=lambda instance: instance.backend != warm)
+
     def started(self, id_: str) -> None:
         """An instance runs: it is no longer waiting."""
         self.ready.pop(id_, None)

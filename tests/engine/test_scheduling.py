@@ -192,3 +192,16 @@ def test_programs_that_jax_compiled_are_kept_in_the_store_and_go_with_gc(toy: To
     assert json.loads(toy.kpipe("gc", "--keep-runs", "1", "--json").out)["items"][0]["kind"] == "compiled"
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
     assert folder("jax") == "mine"
+
+
+def test_what_an_idle_worker_can_do_comes_first(toy: Toy) -> None:
+    """So that each backend is imported once: a worker of another one takes its place."""
+    toy.edit("pipeline.toml", "[matrix]\n", '[matrix]\nbackend = ["tensorflow", "jax"]\n')
+    toy.edit("stages/fit.py", '"""Fits."""', "import os\n\ndef never() -> None:\n    import keras\n    print(keras)\n")
+    toy.edit("stages/fit.py", "    stage.measure(", "    stage.measure(worker=os.getpid(), ")
+    toy.write("stages/score.py", (toy.root / "stages" / "fit.py").read_text())
+    toy.edit("pipeline.toml", "[stages.report]", '[stages.score]\nrun = "stages.score"\nneeds = ["load", "fit"]\n'
+             '[stages.score.params]\nrate = "${model.rate}"\n[stages.report]')  # fmt: skip
+    rows = toy.kpipe("run", "--json").json["instances"]
+    workers = {(row["backend"], row["measures"]["worker"]) for row in rows if row["stage"] in ("fit", "score")}
+    assert len(workers) == 2, rows
