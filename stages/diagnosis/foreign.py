@@ -32,7 +32,8 @@ class Foreign:
     relus: dict[str, Any] = field(default_factory=dict)  # layer -> output tensor
     convolution: keras.layers.Conv2D | None = None  # the first, where it takes pixels of three channels
     convolved: bool = False  # whether there is a convolution of any kind
-    pixels: Any = None  # tensor that enters it
+    pixels: Any = None  # tensor that enters it, before it is padded
+    padded: dict[int, Any] = field(default_factory=dict)  # id of what a padding gives -> tensor that enters the padding
     first: keras.layers.BatchNormalization | None = None  # above it
     entering: Any = None  # tensor that enters that
     features: Any = None  # tensor: the last feature map
@@ -58,7 +59,7 @@ class Foreign:
         if isinstance(layer, CONVOLUTIONS) and not self.convolved:
             self.convolved = True
             if isinstance(layer, keras.layers.Conv2D) and args[0].shape[-1] == 3:
-                self.convolution, self.pixels = layer, args[0]
+                self.convolution, self.pixels = layer, self.padded.get(id(args[0]), args[0])
         if isinstance(layer, keras.layers.BatchNormalization):
             if self.convolution is not None and self.first is None and len(args[0].shape) == 4:
                 self.first, self.entering = layer, args[0]
@@ -67,6 +68,8 @@ class Foreign:
             result, *self.moments[layer.name] = BatchStatistics(layer)(*args)
         else:
             result = layer(*args, **kwargs)
+        if isinstance(layer, keras.layers.ZeroPadding2D):
+            self.padded[id(result)] = args[0]
         if getattr(layer, "activation", None) is keras.activations.relu:
             self.relus[layer.name] = result
         if len(getattr(result, "shape", ())) == 4:

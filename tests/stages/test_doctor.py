@@ -47,9 +47,10 @@ def images(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     return np.stack(shown), np.repeat([0, 1], count).astype(np.int32)
 
 
-def layers(unit: bool, units: int = 2) -> list[keras.layers.Layer]:
+def layers(unit: bool, units: int = 2, padded: bool = False) -> list[keras.layers.Layer]:
     return [
         keras.layers.Rescaling(1 / 255 if unit else 1.0, name="rescaling"),
+        *([keras.layers.ZeroPadding2D(1, name="padding")] if padded else []),
         keras.layers.Conv2D(8, 3, name="conv"),
         keras.layers.BatchNormalization(name="bn"),
         keras.layers.ReLU(name="relu"),
@@ -58,21 +59,21 @@ def layers(unit: bool, units: int = 2) -> list[keras.layers.Layer]:
     ]
 
 
-KINDS = ["flat", "sequential", "nested", "scaled before", "augmented before", "deep"]
+KINDS = ["flat", "padded", "sequential", "nested", "scaled before", "augmented before", "deep"]
 
 
 def network(kind: str, unit: bool = True, units: int = 2) -> keras.Model:
     """The same layers as a functional model, as a Sequential, or with all but the head, and what may stand before it, in a
     model of their own, as one does with a published backbone."""
     keras.utils.set_random_seed(3)
-    own, image = layers(unit, units), keras.Input((SIZE, SIZE, 3))
+    own, image = layers(unit, units, padded=kind == "padded"), keras.Input((SIZE, SIZE, 3))
     if kind == "sequential":
         return keras.Sequential([image, *own])
     values = image
     first = 1 if kind == "scaled before" else 0
-    for layer in own if kind == "flat" else own[first:-1]:
+    for layer in own if kind in ("flat", "padded") else own[first:-1]:
         values = layer(values)
-    if kind == "flat":
+    if kind in ("flat", "padded"):
         return keras.Model(image, values)
     outer = given = keras.Input((SIZE, SIZE, 3))
     if kind == "scaled before":
@@ -143,11 +144,12 @@ def test_statistics_that_do_not_describe_the_images(tmp_path: Path, pictures: Pa
     assert "training=False" in found[0]["fix"]
 
 
-def test_pixels_that_the_first_layers_were_not_made_for(tmp_path: Path, pictures: Path) -> None:
-    model = network("nested", unit=True)
+@pytest.mark.parametrize("kind", ["nested", "padded"])
+def test_pixels_that_the_first_layers_were_not_made_for(tmp_path: Path, pictures: Path, kind: str) -> None:
+    model = network(kind, unit=True)
     for layer in Foreign(model).batchnorms:
         layer.trainable = False  # as in a backbone that is frozen
-    scaled = network("flat", unit=False)
+    scaled = network("padded" if kind == "padded" else "flat", unit=False)
     remember(scaled, apply(CONTRACTS["caffe"], images("train")[0]))
     for name in ("moving_mean", "moving_variance"):
         getattr(batchnorm_of(model), name).assign(getattr(batchnorm_of(scaled), name))

@@ -1,0 +1,102 @@
+"""The doctor's exam: does the diagnosis find the fault that was put in, name its cause, mend it, and keep quiet where there is none?
+
+    python -m tests.benchmarks.exam --every 20        a sample, in minutes
+    python -m tests.benchmarks.exam --work FOLDER     all of it, in some hours; goes on where it was stopped
+    python -m tests.benchmarks.exam --work FOLDER --show faults    each case that was not as it should be
+
+Half of the runs are branches of a pipeline file. The other half are networks made by plain Keras, of which `kpipe doctor` gets a
+.keras file, a folder and a history: there the fault is in pixels, labels or weights, and no configuration tells of it. Needs
+photographs in train/, validation/ and test/ and weights without their top; nothing is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.engine import machine
+from tests.benchmarks.exam import declared, marks
+from tests.benchmarks.exam.cases import BACKENDS, Case, cases
+from tests.benchmarks.timing import environment
+from tests.benchmarks.training.peers import ROOT
+
+SHARED = ROOT.parent / "shared"
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.exam", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="where runs are kept; without it, in none")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth run")
+    parser.add_argument("--only", metavar="TEXT", default="", help="take runs with this text in their name")
+    parser.add_argument("--show", choices=("faults", "all"), help="tell of single runs too")
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "dogs_vs_cats_small", metavar="FOLDER")
+    parser.add_argument("--weights", type=Path, default=SHARED / "weights", metavar="FOLDER")
+    return parser.parse_args(argv)
+
+
+def hidden(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """Results of the hidden half, by backend and name; both backends at once, a core each."""
+    started = []
+    for backend in BACKENDS:
+        names = [case.name for case in chosen if case.backend == backend and case.half == "hidden"]
+        module = (sys.executable, "-m", "tests.benchmarks.exam.hidden", str(work), str(asked.data), str(asked.weights), *names)
+        compiled = {"JAX_COMPILATION_CACHE_DIR": str(work / "compiled"), "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
+        if names:
+            started.append(
+                subprocess.Popen(module, cwd=ROOT, env=environment(KERAS_BACKEND=backend, **compiled), stdout=sys.stderr)
+            )
+    codes = [process.wait() for process in started]
+    if any(codes):
+        sys.exit("the hidden half failed; what it did is kept")
+    files = {f"{case.backend}-{case.name}": case for case in chosen if case.half == "hidden"}
+    return {name: json.loads((work / "hidden" / f"{name}.json").read_text()) for name in files}
+
+
+def with_fixes(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """Results of the declared half: as declared, without the fault, and with the fixes that were named."""
+    ours = [case for case in chosen if case.half == "declared"]
+    healthy = [case.healthy() for case in ours if case.fault]
+    everything = list({(case.backend, case.name): case for case in (*ours, *healthy)}.values())
+    told = declared.run(everything, {}, work, asked.data, asked.weights)
+    fixes = {case.name: fix for case in ours if case.fault and (fix := marks.fix(case, told[key(case)]))}
+    mended = declared.run([case for case in ours if case.name in fixes], fixes, work, asked.data, asked.weights)
+    for case in ours:
+        if case.fault:
+            told[key(case)]["healthy"] = told[key(case.healthy())]["accuracy"]
+            told[key(case)]["mended"] = mended.get(key(case), {}).get("accuracy")
+    return {key(case): told[key(case)] for case in ours}
+
+
+def key(case: Case) -> str:
+    """How a case is called on both backends."""
+    return f"{case.backend}-{case.name}"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run what was not run yet, and print the marks."""
+    asked = arguments(argv)
+    chosen = [case for case in cases() if asked.only in case.name][:: asked.every]
+    with nullcontext(asked.work) if asked.work else tempfile.TemporaryDirectory(prefix="kpipe-exam-") as name:
+        work = Path(name).absolute()
+        work.mkdir(parents=True, exist_ok=True)
+        told = hidden(chosen, work, asked) | with_fixes(chosen, work, asked)
+    print("$ " + shlex.join(["python", "-m", "tests.benchmarks.exam", *argv]))
+    print("\n".join(machine()) + "\n")
+    marked = [marks.mark(case, told[key(case)]) for case in chosen]
+    print(marks.table(marked))
+    for one in marked if asked.show else ():
+        if asked.show == "all" or one.wrong:
+            print(one.line())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,82 @@
+"""The hidden half: `kpipe doctor`'s own stage on networks that a Keras script made, in one process for each backend.
+
+KERAS_BACKEND=jax python -m tests.benchmarks.exam.hidden WORK PHOTOGRAPHS WEIGHTS NAME...
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kpipe.stage import Stage
+from stages.diagnosis.foreign_scale import AS
+from stages.tools import doctor
+from tests.benchmarks.exam.cases import Case, cases
+from tests.benchmarks.exam.networks import Network
+
+MENDED: Mapping[str, Mapping[str, Any]] = {  # what doctor says -> what a person then does
+    **{text: {"pixels": kind} for kind, text in AS.items()},
+    doctor.FIXES["batchnorm-gap"]: {"stale": None},
+    doctor.FIXES["imbalance"]: {"weigh": True},
+    doctor.FIXES["overfitting"]: {"stop": True},
+}
+
+
+def main(work: Path, photographs: Path, weights: Path, names: list[str]) -> None:
+    """Write a JSON file for every case that has none: what doctor found, the accuracies of the network, and of the mended one."""
+    for case in cases():
+        result = work / "hidden" / f"{case.backend}-{case.name}.json"
+        if case.half == "hidden" and case.backend == keras.backend.backend() and case.name in names and not result.exists():
+            told = examine(case, work, photographs, weights)
+            result.parent.mkdir(parents=True, exist_ok=True)
+            draft = result.with_suffix(".draft")
+            draft.write_text(json.dumps(told))
+            draft.replace(result)
+            print(result.name, flush=True)
+
+
+def examine(case: Case, work: Path, photographs: Path, weights: Path) -> dict[str, Any]:
+    """One case, the same without its fault, and with the fix that doctor names for it."""
+    found, accuracy = seen_by_doctor(case, work, photographs, weights)
+    told = {"findings": found, "accuracy": accuracy}
+    if case.fault:
+        told["healthy"] = seen_by_doctor(case.healthy(), work, photographs, weights, examined=False)[1]
+        fix = next((finding["fix"] for finding in found if finding["rule"] in case.rules and finding["fix"] in MENDED), None)
+        if fix:
+            settings = {key: value for key, value in (case.settings | MENDED[fix]).items() if value is not None}
+            told["mended"] = seen_by_doctor(replace(case, settings=settings), work, photographs, weights, examined=False)[1]
+    return told
+
+
+def seen_by_doctor(
+    case: Case, work: Path, photographs: Path, weights: Path, examined: bool = True
+) -> tuple[list[dict[str, Any]], float]:
+    """What doctor finds on the files of a case, and the network's accuracy."""
+    folder = case.source.write(work / "pictures", photographs)
+    file = next(weights.glob(f"{case.model}*notop*.h5"))
+    network = Network(case.model, str(file), folder, case.settings)
+    network.train()
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        accuracy = network.save(place / "model.keras")
+        if not examined:
+            return [], accuracy
+        network.write_history(place / "history.csv")
+        data = shutil.copytree(folder, place / "data", ignore=shutil.ignore_patterns("test", ".complete"))
+        history = str(place / "history.csv") if case.settings.get("history", True) else ""
+        stage = Stage(out=place / "out", store=place / "store")
+        doctor.run(stage, model=str(place / "model.keras"), data=str(data), history=history)
+        keras.backend.clear_session(free_memory=False)
+        return json.loads((stage.out / "findings.json").read_text()), accuracy
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]), sys.argv[4:])  # type: ignore[arg-type]
