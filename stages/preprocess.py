@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from kpipe.stage import Module, Stage, StageError
-from stages import contact_sheet, json_files, pixels, static_checks
+from stages import contact_sheet, json_files, pixels, recipe_checks, static_checks
 from stages.augment import RECIPES, Recipe
 from stages.data import manifest
 
@@ -58,7 +58,7 @@ def run(
     json_files.write(stage.out / "augment.json", recipe.to_json())
     checks = [
         *static_checks.of_pixels(scaling, backbone.NAME, applied, wanted),
-        *static_checks.of_recipe(recipe, dataset["image_size"]),
+        *recipe_checks.find(recipe, images),
         *static_checks.of_data(dataset, audit),
     ]
     json_files.write(stage.out / "checks.json", [check.to_json() for check in checks])

@@ -9,7 +9,7 @@ LOST = 0.2  # accuracy on the same images, plain and augmented
 AGREED = 0.8  # predictions that are the same on both
 
 
-def find(plain: Split, augmented: Split, recipe: str) -> Finding | None:
+def find(plain: Split, augmented: Split, recipe: str, fix: str) -> Finding | None:
     """The finding, or None where augmented copies of training images are (nearly) as well recognised as the images."""
     agreement = float((plain.predicted == augmented.predicted).mean())
     if agreement > AGREED or plain.accuracy - augmented.accuracy < LOST or augmented.interval()[1] > plain.interval()[0]:
@@ -21,7 +21,7 @@ def find(plain: Split, augmented: Split, recipe: str) -> Finding | None:
         cause=f"The network calls {100 * agreement:.0f} % of its training images the same when they are augmented: "
         f"it is right on {plain.accuracy:.2f} of them as they are and on {augmented.accuracy:.2f} of them augmented.",
         evidence={"agreement": agreement, "accuracy_plain": plain.accuracy, "accuracy_augmented": augmented.accuracy},
-        fix='stages.preprocess.params.augment = "none"',
+        fix=fix,
         effect=Effect(augmented.accuracy, plain.accuracy, "accuracy on training images, augmented and as they are"),
         confidence=0.8,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import json_files
+from stages import json_files, recipe_checks
 from stages.augment import recipe_from_json
 from stages.data.labels import sample
 from stages.data.rows import Rows
@@ -100,7 +100,8 @@ def augmented(stage: Stage, trained: Trained, rows: NDArray[np.int64], plain: ND
     some = rows[:AUGMENTED]
     changed = Feed(trained.network, (Augmented(Rows.of(stage.inputs["ingest"] / "images.npy"), recipe, 1),)).predict(some)
     labels = trained.labels.index[some]
-    return augmentation.find(Split(plain[: len(some)], labels), Split(changed, labels), recipe.name)
+    plainly, augmentedly = Split(plain[: len(some)], labels), Split(changed, labels)
+    return augmentation.find(plainly, augmentedly, recipe_checks.described(recipe), recipe_checks.instead(recipe, "none"))
 
 
 def recalibrated(trained: Trained) -> float:

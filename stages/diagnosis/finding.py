@@ -27,13 +27,13 @@ class Finding:
     title: str
     cause: str  # one sentence
     evidence: Mapping[str, float | str | Sequence[float]]
-    fix: str | None = None  # a line of the pipeline file
+    fix: str | None = None  # a line of the pipeline file, or some
     effect: Effect | None = None
     confidence: float = 1.0  # 0..1
 
     def in_a_line(self) -> str:
         """What a terminal shows: severity, title, the line that mends it and what it was measured to do."""
-        mended = f"; set {self.fix}" if self.fix else ""
+        mended = f"; set {self.fix.replace(chr(10), ', ')}" if self.fix else ""
         if self.effect:
             mended += f" ({self.effect.as_configured:.2f} -> {self.effect.with_fix:.2f}, {self.effect.measure})"
         return f"{self.severity}: {self.title}{mended}"

@@ -14,7 +14,10 @@ EPOCHS, STEPS = 3, 30  # in fewer, a healthy training may not have begun to lear
 LEARNED = 0.97  # of the loss of who only knows the classes' shares: below this something was learned
 BETTER = 0.05  # accuracy above that of naming the most frequent class: with it something was learned
 SILENT = 0.9  # of a layer's units that never fire: nothing passes
-ROSE = 1.3  # times the smallest loss
+ROSE = 1.3  # times the smallest loss before
+THROWN = 100  # times the loss of who only knows the shares: no first weights have so much, steps too large made it
+STRAIGHT = 0.1  # spread of the falls from epoch to epoch, in the mean fall: a loss that falls in a line has met no bend yet
+STILL_FALLS = 0.03  # of the loss, in the last epoch
 STILL = 1e-3  # largest change of a layer, in its own size, that leaves the network as it was
 
 
@@ -27,6 +30,8 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
     steps = len(loss) * seen.settings.get("steps_per_epoch", STEPS)
     if not np.isfinite(loss).all():
         return not_finite(seen, int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
+    if loss.max(initial=0.0) > THROWN * seen.entropy:
+        return thrown(seen, int(loss.argmax()) + 1, float(loss.max()))
     if len(loss) < EPOCHS or steps < STEPS or knows(seen):
         return None
     end = slice(-max(len(loss) // 3, 1), None)  # what was learned before, and lost, is not known any more
@@ -65,7 +70,7 @@ def not_finite(seen: Seen, epoch: int) -> Finding:
         title=f"The training loss is not finite from epoch {epoch} on",
         cause="Steps were too large, or pixels were.",
         evidence={"epoch": epoch},
-        fix=slower(seen, 0.1),
+        fix=another_rate(seen, 0.1),
         confidence=0.7,
     )
 
@@ -84,10 +89,13 @@ def told(seen: Seen, evidence: dict[str, Any], rule: str, because: str, fix: str
     )
 
 
-def slower(seen: Seen, factor: float) -> str | None:
-    """The line that multiplies the learning rate; None where it is not known."""
-    rate = seen.settings.get("learning_rate")
-    return seen.line("learning_rate", f"{rate * factor:.3g}") if isinstance(rate, float) else None
+def another_rate(seen: Seen, factor: float) -> str | None:
+    """The line that has the learning rate measured, or multiplied where it was measured; None where it is not known."""
+    phases = seen.settings.get("phases", ())
+    if "learning_rate" not in seen.settings or not phases:
+        return None
+    measured = phases[-1].get("finder")
+    return seen.line("learning_rate", f"{measured['learning_rate'] * factor:.3g}" if measured else '"find"')
 
 
 def silent(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
@@ -97,16 +105,24 @@ def silent(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
         return None
     layer, share = max(shares.items(), key=lambda found: found[1])
     because = f"{100 * share:.0f} % of the units of {layer} fire for no image and pass no gradient; steps were too large"
-    return told(seen, evidence | {"silent_units": share}, "learning-rate-high", because, slower(seen, 0.1), 0.9)
+    return told(seen, evidence | {"silent_units": share}, "learning-rate-high", because, another_rate(seen, 0.1), 0.9)
 
 
 def too_low(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
-    """Weights that hardly moved."""
-    learned = learning(seen)
-    if not learned or max(learned.values()) > STILL:
-        return None
-    because = f"no layer changed by more than {max(learned.values()):.1g} of its size; steps were too small"
-    return told(seen, evidence | {"largest_change": max(learned.values())}, "learning-rate-low", because, slower(seen, 100), 0.9)
+    """Weights that hardly moved: measured on them, or told by a loss that falls, but in a straight line."""
+    learned, falls = learning(seen), -np.diff(seen.column("loss"))
+    if learned and max(learned.values()) <= STILL:
+        because = f"no layer changed by more than {max(learned.values()):.1g} of its size; steps were too small"
+        return told(
+            seen, evidence | {"largest_change": max(learned.values())}, "learning-rate-low", because, another_rate(seen, 100), 0.9
+        )
+    if falls.min() > 0 and falls.std() < STRAIGHT * falls.mean():
+        because = f"it fell by {falls.mean():.2g} in every epoch, in a straight line; steps were too small"
+        return told(seen, evidence | {"fall_an_epoch": falls.mean()}, "learning-rate-low", because, another_rate(seen, 100), 0.8)
+    if falls.min() > 0 and falls[-1] > STILL_FALLS * evidence["loss_last"]:
+        because = f"it fell in every epoch, from {evidence['loss_first']:.3g}, and still falls; steps were too few, or too small"
+        return told(seen, evidence, "learning-rate-low", because, another_rate(seen, 10), 0.6)
+    return None
 
 
 def learning(seen: Seen) -> dict[str, float]:
@@ -122,11 +138,24 @@ def random_backbone(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     return told(seen, evidence, "random-backbone", because, 'stages.train.params.unfreeze = "all"', 0.8)
 
 
+def thrown(seen: Seen, epoch: int, loss: float) -> Finding:
+    """The weights were thrown so far away that the network was sure of wrong classes."""
+    return Finding(
+        rule="learning-rate-high",
+        severity="warning" if knows(seen) else "error",
+        title=f"The training loss was {loss:.3g} in epoch {epoch}: steps were too large",
+        cause=f"Who only knows the classes' shares has a loss of {seen.entropy:.3f}; no first weights are so far from it.",
+        evidence={"loss_largest": loss, "loss_of_knowing_the_shares_alone": seen.entropy, "epoch": epoch},
+        fix=another_rate(seen, 0.1),
+        confidence=0.8,
+    )
+
+
 def too_high(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     """What is left: the loss rose, or nothing is known of the reason."""
     loss = seen.column("loss")
-    largest = loss[1:].max()  # the first epoch begins with whatever a new head makes of the features
-    if largest > ROSE * seen.entropy:
-        because = f"it rose up to {largest:.3g}; steps were too large"
-        return told(seen, evidence | {"loss_largest": largest}, "learning-rate-high", because, slower(seen, 0.1), 0.7)
+    rise = float((loss[1:] / np.minimum.accumulate(loss)[:-1]).max())
+    if rise > ROSE:
+        because = f"it rose to {rise:.2g} times what it was before; steps were too large"
+        return told(seen, evidence | {"rise": rise}, "learning-rate-high", because, another_rate(seen, 0.1), 0.7)
     return told(seen, evidence, "not-learning", "no cause was found", None, 0.5)

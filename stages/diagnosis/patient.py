@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
+from stages.data.labels import sample
 from stages.diagnosis import batchnorm_gap, foreign_scale, label_errors, leakage, units
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.folder import Folder
@@ -24,6 +25,7 @@ from stages.network.scores import loss_and_accuracy
 from stages.pixels import CONTRACTS, apply
 
 BATCH = 32  # images whose statistics BatchNormalization takes together
+TRIED = 128  # training images on which ways to scale pixels are tried
 BETTER = 0.1  # accuracy on training images with which other pixels than raw ones are taken for what the program gave
 
 
@@ -99,17 +101,19 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
 
     Whatever it calls the classes: that is another rule's matter.
     """
-    train, classes = pictures.train, len(pictures.classes)
+    classes = len(pictures.classes)
+    some = sample(np.arange(len(pictures.train.labels)), TRIED, 0)
+    images, labels = pictures.train.images[some], pictures.train.labels[some]
     whole_numbers = "int" in network.whole.inputs[0].dtype
     known: dict[str, tuple[float, float, bool]] = {}  # accuracy, loss, whether it is sure
     for name in ["none"] if whole_numbers else CONTRACTS:
-        values = probabilities(network.whole, prepared(name, train.images))
+        values = probabilities(network.whole, prepared(name, images))
         if values.shape[1] != classes:
             says = f"the network tells {values.shape[1]} classes apart, the folder has {classes}"
             raise StageError(says, hint="give the folder that it was trained on")
-        split = Split(values, train.labels)
+        split = Split(values, labels)
         accuracy, naming = best_naming(split, classes)
-        known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], train.labels)[0], sure(split)
+        known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], labels)[0], sure(split)
     best = min(known, key=lambda name: known[name][1])
     if known[best][0] <= known["none"][0] + BETTER or not known[best][2]:
         return "none"

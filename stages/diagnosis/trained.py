@@ -24,7 +24,9 @@ def find(seen: Seen, known: Sequence[Finding] = ()) -> list[Finding]:
     """The findings; `known` are those of rules that measure for themselves: a cause among them explains the symptoms."""
     blamed = [finding for finding in known if finding.severity != "note" and finding.rule in BLAMED]
     causes = [*found((partial(not_learning.find, blamed=blamed),), seen), *found(CAUSES, seen)]
-    explained = any(finding.severity == "error" and finding.rule in EXPLAIN for finding in (*known, *causes))
+    explained = any(
+        finding.rule == "imbalance" or (finding.severity == "error" and finding.rule in EXPLAIN) for finding in (*known, *causes)
+    )
     return [*causes, *([] if explained else found(SYMPTOMS, seen)[:1]), *found(COURSE, seen)]
 
 

@@ -16,6 +16,7 @@ from stages.diagnosis.seen import Seen, Split
 CLASSES = ["cats", "dogs", "hens", "owls"]
 SETTINGS: dict[str, Any] = {
     "learning_rate": 1e-3,
+    "phases": [{"finder": None}],
     "unfreeze": 4,
     "watched": "val_loss",
     "unfrozen_layers": ["conv5"],
@@ -110,16 +111,27 @@ LN4 = float(np.log(4))
 FLAT = history([LN4 + 0.01, LN4, LN4, LN4], [0.24, 0.26, 0.25, 0.25], [LN4] * 4, 0.25)
 
 
+FROZEN_RANDOM = {"random_backbone": True, "unfreeze": 0, "unfrozen_layers": []}
+
+
+def losses(*loss: float) -> list[dict[str, float]]:
+    """A history at chance."""
+    return history(loss, [0.25] * 4, [LN4] * 4, 0.25)
+
+
 @pytest.mark.parametrize(
     ("changed", "rule", "fix"),
     [
-        ({"silent": lambda: {"hidden": 1.0}}, "learning-rate-high", "learning_rate = 0.0001"),
-        ({"silent": lambda: {"hidden": 0.93, "conv": 0.1}}, "learning-rate-high", "learning_rate = 0.0001"),
-        ({"changes": {"conv1": 0.0, "head": 1e-6}}, "learning-rate-low", "learning_rate = 0.1"),
-        ({"changes": {"head": 5e-4}}, "learning-rate-low", "learning_rate = 0.1"),
-        ({"settings": {"random_backbone": True, "unfreeze": 0, "unfrozen_layers": []}}, "random-backbone", 'unfreeze = "all"'),
-        ({"history": history([1.4, 9.0, 3.0, 1.4], [0.25] * 4, [LN4] * 4, 0.25)}, "learning-rate-high", "learning_rate = 0.0001"),
-        ({"history": history([9.0, 1.5, 1.4, 1.4], [0.25] * 4, [LN4] * 4, 0.25)}, "not-learning", ""),
+        ({"silent": lambda: {"hidden": 1.0}}, "learning-rate-high", 'learning_rate = "find"'),
+        ({"silent": lambda: {"hidden": 0.93, "conv": 0.1}}, "learning-rate-high", 'learning_rate = "find"'),
+        ({"changes": {"conv1": 0.0, "head": 1e-6}}, "learning-rate-low", 'learning_rate = "find"'),
+        ({"changes": {"head": 5e-4}}, "learning-rate-low", 'learning_rate = "find"'),
+        ({"history": losses(1.7, 1.69999, 1.69998, 1.69997)}, "learning-rate-low", 'learning_rate = "find"'),
+        ({"history": losses(9.0, 5.0, 3.0, 2.0)}, "learning-rate-low", 'learning_rate = "find"'),
+        ({"settings": FROZEN_RANDOM}, "random-backbone", 'unfreeze = "all"'),
+        ({"history": losses(1.4, 9.0, 3.0, 1.4)}, "learning-rate-high", 'learning_rate = "find"'),
+        ({"history": losses(1826.0, 61.0, 4.0, 1.4)}, "learning-rate-high", 'learning_rate = "find"'),
+        ({"history": losses(9.0, 1.5, 1.4, 1.4)}, "not-learning", ""),
         ({}, "not-learning", ""),
     ],
 )
@@ -128,6 +140,17 @@ def test_loss_that_stays_where_it_was(changed: dict[str, Any], rule: str, fix: s
     (found,) = [f for f in trained.find(seen(guessed, guessed, **{"history": FLAT} | changed)) if f.severity == "error"]
     assert found.rule == rule and fix in (found.fix or "")
     assert found.evidence["loss_of_knowing_the_shares_alone"] == pytest.approx(LN4)
+
+
+def test_a_rate_that_was_measured_is_multiplied() -> None:
+    guessed, phases = split(0.25, seed=5), [{"finder": {"learning_rate": 1e-3}}]
+    told = trained.find(seen(guessed, guessed, history=FLAT, changes={"head": 1e-6}, settings={"phases": phases}))
+    assert [f.fix for f in told if f.rule == "learning-rate-low"] == ["stages.train.params.learning_rate = 0.1"]
+
+
+def test_a_first_epoch_that_threw_the_weights_away_is_told_though_something_was_learned() -> None:
+    course = history([1826.0, 61.0, 0.6, 0.4], [0.3, 0.5, 0.8, 0.9], [0.6] * 4, 0.87)
+    assert [(f.rule, f.severity) for f in trained.find(seen(history=course))] == [("learning-rate-high", "warning")]
 
 
 @pytest.mark.parametrize("rule", ["input-scale", "augmentation-extreme"])
@@ -188,7 +211,7 @@ def test_lines_of_the_last_of_several_phases() -> None:
     phases = {"settings": {"phases": [{}, {}]}}
     guessed = split(0.25, seed=5)
     found = trained.find(seen(guessed, guessed, history=FLAT, silent=lambda: {"hidden": 1.0}, **phases))
-    assert found[0].fix == "stages.train.params.phases[1].learning_rate = 0.0001"
+    assert found[0].fix == 'stages.train.params.phases[1].learning_rate = "find"'
 
 
 def test_slow_but_real_learning_is_not_called_none() -> None:
@@ -333,8 +356,8 @@ def test_mistakes_of_a_network_that_is_not_sure_are_not_called_wrong_labels(accu
 @pytest.mark.parametrize("left", [0.25, 0.5, 0.7])
 def test_augmentation_that_hides_the_pictures(left: float) -> None:
     plain, strong = split(0.95, 128, seed=1), split(left, 128, seed=2)
-    found = augmentation.find(plain, strong, "question")
-    assert found is not None and found.fix == 'stages.preprocess.params.augment = "none"'
+    found = augmentation.find(plain, strong, "question", "augment = 0")
+    assert found is not None and found.fix == "augment = 0"
     assert found.effect is not None and found.effect.with_fix > found.effect.as_configured
-    assert augmentation.find(plain, split(0.9, 128, seed=1), "mild") is None
-    assert augmentation.find(split(0.3, 128, seed=1), split(0.28, 128, seed=3), "mild") is None  # nothing was learned at all
+    assert augmentation.find(plain, split(0.9, 128, seed=1), "mild", "") is None
+    assert augmentation.find(split(0.3, 128, seed=1), split(0.28, 128, seed=3), "mild", "") is None  # nothing was learned at all

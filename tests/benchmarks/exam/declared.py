@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.augment import RECIPES
-from tests.benchmarks.exam.cases import HEALTHY, Case
+from tests.benchmarks.exam.cases import HEALTHY, USUAL, Case
 from tests.benchmarks.exam.pictures import SIZE
 from tests.benchmarks.timing import kpipe
 from tests.benchmarks.training.peers import ROOT
@@ -61,7 +61,8 @@ def run_backend(
 
 def row(case: Case, fix: str | None, work: Path, photographs: Path, weights: Path) -> dict[str, Any]:
     """The table of a case on the axis."""
-    settings = {**HEALTHY, **case.settings, **(patched(fix) if fix else {})}
+    usual = {"epochs": USUAL[case.model]["epochs"], "learning_rate": USUAL[case.model]["rate"]}
+    settings = {**HEALTHY, **usual, **case.settings, **(patched(fix) if fix else {})}
     if settings["weights"] == "pretrained":
         settings["weights"] = str(next(weights.glob(f"{case.model}*notop*.h5")))
     source = case.source.write(work / "pictures", photographs)

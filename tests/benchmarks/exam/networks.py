@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.benchmarks.exam.cases import USUAL
 from tests.benchmarks.exam.pictures import SIZE
 
 MEANS = (123.68, 116.779, 103.939)  # of ImageNet's red, green and blue, as preprocess_input takes them off
@@ -84,7 +85,7 @@ class Network:
 
     def __init__(self, model: str, weights: str, folder: Path, settings: Mapping[str, Any]) -> None:
         keras.utils.set_random_seed(1)
-        self.model, self.weights, self.folder, self.settings = model, weights, folder, settings
+        self.model, self.weights, self.folder, self.settings = model, weights, folder, USUAL[model] | settings
         self.kind = settings.get("pixels", "caffe")
         self.classes = sum(path.is_dir() for path in (folder / "train").iterdir())
         self.head = self.make_head()
@@ -110,10 +111,9 @@ class Network:
         logits = bool(self.settings.get("logits"))
         losses = keras.losses
         loss = losses.BinaryCrossentropy() if self.settings.get("sigmoid") else losses.SparseCategoricalCrossentropy(logits)
-        rate = self.settings.get("rate", 1e-3)
-        self.head.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+        self.head.compile(keras.optimizers.Adam(self.settings["rate"]), loss, metrics=["accuracy"])
         (x, y), validation = self.of("train"), self.of("validation")
-        epochs = self.settings.get("epochs", 8)
+        epochs = self.settings["epochs"]
         stop = [keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)] if self.settings.get("stop") else []
         counts = np.bincount(y, minlength=self.classes)
         weights = dict(enumerate(len(y) / (self.classes * counts))) if self.settings.get("weigh") else None
