@@ -127,6 +127,7 @@ def losses(*loss: float) -> list[dict[str, float]]:
         ({"changes": {"conv1": 0.0, "head": 1e-6}}, "learning-rate-low", 'learning_rate = "find"'),
         ({"changes": {"head": 5e-4}}, "learning-rate-low", 'learning_rate = "find"'),
         ({"history": losses(1.7, 1.69999, 1.69998, 1.69997)}, "learning-rate-low", 'learning_rate = "find"'),
+        ({"history": losses(1.7, 1.68, 1.679, 1.66)}, "not-learning", ""),
         ({"history": losses(9.0, 5.0, 3.0, 2.0)}, "learning-rate-low", 'learning_rate = "find"'),
         ({"settings": FROZEN_RANDOM}, "random-backbone", 'unfreeze = "all"'),
         ({"history": losses(1.4, 9.0, 3.0, 1.4)}, "learning-rate-high", 'learning_rate = "find"'),
