@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ("row", "path", "label", "split", "hash", "width", "height", "mode", "format", "bytes")
-NUMBERS = ("row", "width", "height", "bytes")
+COLUMNS = ("row", "path", "label", "split", "hash", "width", "height", "mode", "format", "bytes", "group", "fold")
+NUMBERS = ("row", "width", "height", "bytes", "fold")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Item:
     bytes: int
     row: int = -1  # index into images.npy
     split: str = ""  # train, validation or test; empty as long as none is assigned
+    group: str = ""  # images of one group are never in two splits or folds; empty: a group of its own
+    fold: int = -1  # of cross-validation, from 0; -1 for test images, and where there are no folds
 
 
 def numbered(items: Iterable[Item]) -> list[Item]:

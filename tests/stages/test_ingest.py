@@ -70,7 +70,20 @@ def test_a_folder_a_class_gives_array_manifest_and_counts(tmp_path):
     source = by_class(tmp_path / "pets")
     stage = ingested(tmp_path, source)
     found, array = rows(stage), np.load(stage.out / "images.npy")
-    assert list(found[0]) == ["row", "path", "label", "split", "hash", "width", "height", "mode", "format", "bytes"]
+    assert list(found[0]) == [
+        "row",
+        "path",
+        "label",
+        "split",
+        "hash",
+        "width",
+        "height",
+        "mode",
+        "format",
+        "bytes",
+        "group",
+        "fold",
+    ]
     assert array.shape == (20, 8, 8, 3) and array.dtype == np.uint8
     assert [r["path"] for r in found] == sorted(r["path"] for r in found)
     for row in found:
