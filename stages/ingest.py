@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,10 +11,13 @@ import numpy as np
 
 from kpipe.stage import Folder, Stage, StageError
 from stages import json_files
-from stages.data import folders, manifest, samples, splits
+from stages.data import assignment, folders, manifest, samples, splits
 from stages.data.audit import audit, counts
 from stages.data.datasets import DataSet
 from stages.data.manifest import Item
+from stages.data.subset import subset as stratified
+
+OFF = 0.25  # of a share: what chance does to it where there are few images
 
 
 def run(
@@ -24,6 +27,9 @@ def run(
     image_size: Annotated[int | list[int], "8 <= image_size <= 4096"] = 150,
     validation: Annotated[float, "0 < validation < 1"] = 0.15,
     test: Annotated[float, "0 < test < 1"] = 0.15,
+    split: Literal["stable", "exact"] = "stable",
+    folds: Annotated[int, "2 <= folds <= 100"] | None = None,
+    subset: Annotated[int | float, "0 < subset"] | None = None,
     seed: Annotated[int, "0 <= seed < 4294967296"] = 0,
     resize: Literal["stretch", "crop", "pad"] = "stretch",
     on_bad_image: Literal["skip", "error"] = "skip",
@@ -32,6 +38,9 @@ def run(
 
     A folder holds one folder a class, or train/, validation/ (or val/, valid/) and test/ with one folder a class each. A
     split that the folders do not give is drawn from the training images: `validation` and `test` are shares of each class.
+    `split`: "stable", an image that is added moves no other and the shares are kept but for chance, or "exact".
+    `folds`: all images but those of test are spread over so many folds for cross-validation; train's `fold` names one.
+    `subset`: a stratified sample of so many images, or of this share of them where it is below 1.
     """
     began = time.perf_counter()
     size = height_and_width(image_size)
@@ -42,7 +51,11 @@ def run(
     shares = {name: share for name, share in (("validation", validation), ("test", test)) if name not in dataset.given}
     if sum(shares.values()) >= 1:
         raise StageError(f"validation = {validation} and test = {test} leave nothing to train on", hint="keep their sum below 1")
-    items = manifest.numbered(splits.assign(dataset.items, shares, seed))
+    chosen = dataset.items if subset is None else stratified(dataset.items, subset, seed)
+    assigned = assignment.assign(chosen, shares, seed, split)
+    items = manifest.numbered(assignment.fold(assigned, folds, seed, split) if folds else assigned)
+    if split == "stable":
+        _tell_shares(stage, items, shares)
     checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored)
     if across := checked["duplicates"]["across_splits"]:
         stage.notice(f"{across} images lie in more than one split as exact copies; see the audit")
@@ -73,6 +86,15 @@ def split_by(given: Collection[str], shares: Collection[str]) -> str:
     if not given:
         return "by kpipe"
     return "as found" if not shares else f"as found, {' and '.join(shares)} drawn from train by kpipe"
+
+
+def _tell_shares(stage: Stage, items: Sequence[Item], shares: Mapping[str, float]) -> None:
+    """Say where chance left a split another share than was asked for."""
+    total = sum(item.split in ("train", *shares) for item in items)
+    for name, share in shares.items():
+        found = sum(item.split == name for item in items) / total
+        if abs(found - share) > OFF * share:
+            stage.notice(f'{name} has {found:.1%} of the images instead of {share:.1%}; split = "exact" comes closer')
 
 
 def _tell_skipped(stage: Stage, dataset: DataSet, on_bad_image: str) -> None:

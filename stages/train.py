@@ -56,6 +56,7 @@ def run(
     activations: Literal["float32", "float16", "off"] = "float32",
     views: Annotated[int, "0 <= views"] = 0,
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
+    fold: Annotated[int, "0 <= fold"] | None = None,
     seed: Annotated[int, "0 <= seed < 4294967296"] = 0,
 ) -> None:
     """Write model.keras (uint8 RGB pixels in, probabilities out), history.csv, training.json and costs.json.
@@ -92,7 +93,7 @@ def run(
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     computes_on = device.prepare()
-    labels = Labels(stage.inputs["ingest"])
+    labels = Labels(stage.inputs["ingest"], fold)
     layers = json_files.read(stage.inputs["build"] / "layers.json")["backbone_layers"]
     settings = Settings(
         phases=asked,
@@ -115,7 +116,7 @@ def run(
         keras_files.write(network, stage.out / "model.keras")
     told.write_history(stage.out / "history.csv", training.state.history)
     shape = {"pooling": pooling, "units": units, "dropout": dropout}
-    json_files.write(stage.out / "training.json", {**told.tell(training), "head": shape, "changes": changes.told()})
+    json_files.write(stage.out / "training.json", {**told.tell(training), "fold": fold, "head": shape, "changes": changes.told()})
     work = costs.by_phase(training)
     json_files.write(stage.out / "costs.json", work)
     stage.measure(

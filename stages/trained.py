@@ -46,7 +46,7 @@ class Trained:
         prefix = Prefix.of(stage, network, cut, training["activations"])
         feed = activations.feed(stage, prefix)
         pixels = Feed(network, (Rows.of(stage.inputs["ingest"] / "images.npy"),))
-        return cls(network, training, Labels(stage.inputs["ingest"]), pixels, feed, prefix.cut)
+        return cls(network, training, Labels(stage.inputs["ingest"], training["fold"]), pixels, feed, prefix.cut)
 
 
 def check_from_pixels(stage: Stage, trained: Trained, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:

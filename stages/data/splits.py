@@ -1,11 +1,10 @@
-"""Which image trains, which validates, which tests: found in the folders, or drawn within each class."""
+"""Which folders are classes and which are splits, and whether every class is in every split."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kpipe.stage import StageError
 from stages.data.manifest import SPLITS, Item
@@ -72,38 +71,6 @@ def check_classes(items: Sequence[Item], classes: Sequence[str], given: Sequence
         if empty := [c for c in classes if not counts[split, c]]:
             where = f" in {split}" if split else ""
             raise StageError(f"no readable image of {listed(empty)}{where}", hint="add images, or remove the empty folder")
-
-
-def assign(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> list[Item]:
-    """Training images, and those of no split yet, spread over train and the splits in `shares`; the order stays.
-
-    Stratified: within each class every split gets its share, rounded, and at least one. Images are ranked by a hash of
-    seed and content, so that neither names nor order matter, an added image moves few others, and exact copies stay together.
-    StageError where a class has too few different images.
-    """
-    free = [item for item in items if item.split in ("", "train")] if shares else []
-    chosen: dict[tuple[str, str], str] = {}
-    for label in sorted({item.label for item in free}):
-        contents = sorted({item.hash for item in free if item.label == label}, key=lambda content: rank(content, seed))
-        chosen |= {(label, h): split for h, split in zip(contents, _deal(label, len(contents), shares), strict=True)}
-    drawn = {item.path: chosen[item.label, item.hash] for item in free}
-    return [replace(item, split=drawn.get(item.path, item.split)) for item in items]
-
-
-def rank(content: str, seed: int) -> str:
-    """A number (as text) that looks random and depends on nothing but seed and content."""
-    return hashlib.sha256(f"{seed}:{content}".encode()).hexdigest()
-
-
-def _deal(label: str, total: int, shares: Mapping[str, float]) -> list[str]:
-    """`total` split names: the shares first, the rest train."""
-    dealt = [split for split, share in shares.items() for _ in range(max(int(total * share + 0.5), 1))]
-    if len(dealt) >= total:
-        raise StageError(
-            f"class {label!r} has {total} different image{'s' * (total != 1)}, too few for {listed(['train', *shares])}",
-            hint="add images, or give smaller shares: " + ", ".join(f"{s} = {v}" for s, v in shares.items()),
-        )
-    return dealt + ["train"] * (total - len(dealt))
 
 
 def count(items: Sequence[Item]) -> Counter[tuple[str, str]]:

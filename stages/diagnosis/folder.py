@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
-from stages.data import folders, splits
+from stages.data import assignment, folders, splits
 from stages.data.labels import sample
 from stages.data.manifest import Item
 
@@ -58,7 +58,7 @@ def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
     shares = {} if "validation" in found.given else {"validation": VALIDATION}
     if shares:
         stage.notice(f"{path.name} has no validation folder: {VALIDATION:.0%} of each class stand for it, trained on or not")
-    items = splits.assign(found.items, shares, 0)
+    items = assignment.assign(found.items, shares, 0, "exact")
 
     def some(split: str) -> Pictures:
         of_split = [item for item in items if item.split == split]

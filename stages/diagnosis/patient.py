@@ -106,7 +106,7 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
     images, labels = pictures.train.images[some], pictures.train.labels[some]
     whole_numbers = "int" in network.whole.inputs[0].dtype
     known: dict[str, tuple[float, float, bool]] = {}  # accuracy, loss, whether it is sure
-    for name in ["none"] if whole_numbers else CONTRACTS:
+    for name in ["none"] if whole_numbers else sorted(CONTRACTS, key=lambda name: name != "none"):
         values = probabilities(network.whole, prepared(name, images))
         if values.shape[1] != classes:
             says = f"the network tells {values.shape[1]} classes apart, the folder has {classes}"
@@ -114,6 +114,8 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
         split = Split(values, labels)
         accuracy, naming = best_naming(split, classes)
         known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], labels)[0], sure(split)
+        if known["none"][0] >= 1 - BETTER:  # no other could be so much better
+            return "none"
     best = min(known, key=lambda name: known[name][1])
     if known[best][0] <= known["none"][0] + BETTER or not known[best][2]:
         return "none"

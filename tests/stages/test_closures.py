@@ -16,6 +16,7 @@ PACKAGES = {f"{name}/__init__.py" for name in ("data", "network", "reporting", "
 GOLDEN: dict[str, tuple[list[str], list[str]]] = {
     "ingest": (
         [
+            "data/assignment.py",
             "data/audit.py",
             "data/datasets.py",
             "data/decoded.py",
@@ -25,6 +26,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "data/manifest.py",
             "data/samples.py",
             "data/splits.py",
+            "data/subset.py",
             "disk.py",
             "ingest.py",
             "json_files.py",

@@ -15,6 +15,7 @@ from kpipe.stage import Stage, StageError
 from stages import ingest
 from stages.data import decoded, images, manifest
 from stages.data.files import find
+from stages.data.labels import Labels
 
 SHARED = Path(os.environ.get("KPIPE_SHARED", Path(__file__).parents[2].parent / "shared"))
 PHOTOGRAPHS = SHARED / "data" / "dogs_vs_cats_small"
@@ -68,7 +69,7 @@ def dataset(stage):
 
 def test_a_folder_a_class_gives_array_manifest_and_counts(tmp_path):
     source = by_class(tmp_path / "pets")
-    stage = ingested(tmp_path, source)
+    stage = ingested(tmp_path, source, split="exact")
     found, array = rows(stage), np.load(stage.out / "images.npy")
     assert list(found[0]) == [
         "row",
@@ -124,7 +125,7 @@ def test_folders_that_are_split_stay_as_they_are(tmp_path, names):
 
 
 def test_a_missing_test_folder_is_drawn_from_train_and_said(tmp_path):
-    stage = ingested(tmp_path, split_folders(tmp_path / "pets", ("train", "val"), each=10), test=0.2)
+    stage = ingested(tmp_path, split_folders(tmp_path / "pets", ("train", "val"), each=10), test=0.2, split="exact")
     assert dataset(stage)["counts"] == {s: {"cats": n, "dogs": n} for s, n in (("train", 8), ("validation", 10), ("test", 2))}
     assert all(row["path"].startswith("train/") for row in rows(stage) if row["split"] == "test")
     assert dataset(stage)["split"] == "as found, test drawn from train by kpipe"
@@ -161,7 +162,7 @@ def bad_files(source):
 
 
 def test_bad_images_are_skipped_and_named_with_their_reason(tmp_path):
-    stage = ingested(tmp_path, bad_files(by_class(tmp_path / "pets")))
+    stage = ingested(tmp_path, bad_files(by_class(tmp_path / "pets")), split="exact")
     skipped = {s["path"]: s["reason"] for s in audit(stage)["skipped"]}
     assert skipped == {"cats/empty.jpg": "empty file", "cats/page.JPG": "an HTML page, not an image", "dogs/cut.png": "truncated"}
     assert audit(stage)["others"] == ["dogs/notes.txt"] and audit(stage)["files"] == 24
@@ -396,3 +397,27 @@ def test_photographs_keep_the_split_of_the_book(tmp_path):
         s: {"cats": n, "dogs": n} for s, n in (("train", 1000), ("validation", 500), ("test", 500))
     }
     assert audit(stage)["others"] == ["README.md"] and not stage.notices
+
+
+def test_shares_that_chance_left_far_off_are_said(tmp_path):
+    stage = ingested(tmp_path, by_class(tmp_path / "pets"))
+    assert any('instead of 15.0%; split = "exact" comes closer' in notice for notice in stage.notices)
+    assert ingested(tmp_path, tmp_path / "pets", split="exact").notices == []
+
+
+def test_folds_and_a_sample_stand_in_the_manifest(tmp_path):
+    stage = ingested(tmp_path, by_class(tmp_path / "pets"), split="exact", folds=3, subset=12)
+    found = rows(stage)
+    assert len(found) == 12 == len(np.load(stage.out / "images.npy"))
+    assert {row["fold"] for row in found if row["split"] == "test"} == {"-1"}
+    assert {row["fold"] for row in found if row["split"] != "test"} == {"0", "1", "2"}
+    labels = Labels(stage.out, fold=1)
+    assert [i.row for i in labels.items if i.split == "validation"] == [int(row["row"]) for row in found if row["fold"] == "1"]
+    assert len(labels.rows("train")) + len(labels.rows("validation")) == 10 == 12 - len(labels.rows("test"))
+
+
+@pytest.mark.parametrize(("folds", "fold", "said"), [(None, 0, "the images are in no folds"), (3, 3, "there are 3")])
+def test_a_fold_that_there_is_not(tmp_path, folds, fold, said):
+    stage = ingested(tmp_path, by_class(tmp_path / "pets"), split="exact", folds=folds)
+    with pytest.raises(StageError, match=said):
+        Labels(stage.out, fold)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.pictures import photo
 
-SIZE = 64
+SIZE = 48
 COUNTS = {"train": 200, "validation": 120, "test": 120}
 KINDS = ("photos", "digits", "textures")
 Labelled = dict[str, list[Image.Image]]  # class -> pictures
