@@ -85,6 +85,7 @@ def run(
         training of 0, whose activations serve the next experiment.
     `precision`: in which the fitted layers compute, but for the softmax; "mixed_..." is for GPUs that are faster in it. The
         variables, the frozen layers' activations and the saved model stay in float32.
+    `fold`: the part of ingest's `folds` that validates; all other images but those of test train.
     """
     began = time.perf_counter()
     own = Phase(unfreeze, epochs, learning_rate, schedule, warmup, layer_decay)

@@ -60,7 +60,7 @@ def cut(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> Places
             held = Counter(places[name] for name in units)
             if not held[split]:
                 spare = [name for name in units if held[places[name]] > 1]
-                places[min(spare, key=lambda name: distance(number(name, seed), *intervals[split]))] = split  # noqa: B023
+                places[min(spare, key=lambda name: distance(number(name, seed), *intervals[split]))] = split
     return places
 
 
