@@ -23,7 +23,7 @@ def run(
     *,
     model: Module["stages.backbones"],  # noqa: F821, UP037
     weights: Literal["random"] | Pretrained | File = "random",
-    weights_scaling: Literal["model", "unit", "symmetric", "none"] = "model",
+    weights_scaling: Literal["model", "unit", "symmetric", "torch", "none"] = "model",
     seed: int = 0,
 ) -> None:
     """Write backbone.keras, layers.json and pixels.json."""
@@ -59,7 +59,7 @@ def construct(backbone: ModuleType, image_size: tuple[int, int], applied: Contra
     check_size(image_size, backbone)
     image = keras.Input((*image_size, 3), dtype="uint8", name="image")
     channels = keras.ops.flip(image, axis=-1) if applied.channel_order == "bgr" else image
-    pixels = keras.layers.Rescaling(applied.scale, offset=list(applied.offset), name="pixels")(channels)
+    pixels = keras.layers.Rescaling(applied.scales, offset=list(applied.offset), name="pixels")(channels)
     build = getattr(keras.applications, backbone.APPLICATION)
     return build(include_top=False, weights=None, input_tensor=pixels)
 

@@ -18,7 +18,7 @@ def run(
     stage: Stage,
     *,
     model: Module["stages.backbones"],  # noqa: F821, UP037
-    scaling: Literal["model", "unit", "symmetric", "none"] = "model",
+    scaling: Literal["model", "unit", "symmetric", "torch", "none"] = "model",
     augment: Literal["none", "light", "question"] = "none",
     rotation: Annotated[float, "0 <= rotation <= 180"] | None = None,
     width_shift: Annotated[float, "0 <= width_shift <= 1"] | None = None,
@@ -33,7 +33,8 @@ def run(
 ) -> None:
     """Give pixels.json, augment.json, contact_sheet.png and checks.json.
 
-    `scaling`: the pixels that the backbone's weights want ("model"), 1/255 ("unit"), -1..1 ("symmetric"), or 0..255 ("none").
+    `scaling`: the pixels that the backbone's weights want ("model"), 1/255 ("unit"), -1..1 ("symmetric"),
+    standardised by ImageNet's means and deviations ("torch"), or 0..255 ("none").
     `augment` is a recipe of stages.augment; each single setting that is given replaces the recipe's. rotation and shear are
     degrees, shifts are shares of the side, zoom z means factors of 1 - z..1 + z, brightness is [low, high] factors.
     """

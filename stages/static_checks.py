@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from stages.diagnosis.finding import Finding
-from stages.pixels import Contract
+from stages.pixels import Contract, apply
 
 MOST_IMBALANCE = 3.0
 WIDEST_INTERVAL = 0.05  # half width at an accuracy of 0.9: two models 5 points apart could not be told apart
@@ -27,7 +29,8 @@ def of_pixels(scaling: str, network: str, applied: Contract, wanted: Contract) -
 
 def value_range(contract: Contract) -> list[float]:
     """Smallest and largest value that pixels of 0..255 become."""
-    return [round(min(contract.offset), 3), round(255 * contract.scale + max(contract.offset), 3)]
+    ends = apply(contract, np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
+    return [round(float(ends.min()), 3), round(float(ends.max()), 3)]
 
 
 def of_data(dataset: Mapping[str, Any], audit: Mapping[str, Any]) -> list[Finding]:

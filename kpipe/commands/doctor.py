@@ -58,7 +58,7 @@ def told(finding: dict[str, Any]) -> Iterator[str]:
     if effect := finding["effect"]:
         yield f"  measured: {effect['as_configured']:.3g} -> {effect['with_fix']:.3g}, {effect['measure']}"
     if finding["fix"]:
-        yield f"  fix: {finding['fix']}"
+        yield from (f"  fix: {line}" for line in finding["fix"].splitlines())
     yield ""
 
 

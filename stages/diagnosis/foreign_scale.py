@@ -25,6 +25,7 @@ AS = {
     "caffe": "keras.applications.imagenet_utils.preprocess_input(x), from RGB pixels of 0..255",
     "unit": "keras.layers.Rescaling(1 / 255)(x), from RGB pixels of 0..255",
     "symmetric": "keras.layers.Rescaling(1 / 127.5, offset=-1)(x), from RGB pixels of 0..255",
+    "torch": 'keras.applications.imagenet_utils.preprocess_input(x, mode="torch"), from RGB pixels of 0..255',
     "none": "RGB pixels of 0..255 as they are",
 }
 

@@ -23,7 +23,13 @@ TOLERANCE = 0.05  # of a standard deviation, or of its logarithm
 FAR, NEAR = 1.0, 0.1  # nats between what the first BatchNormalization sees and what it remembers
 SERIOUS = 0.1  # accuracy that the mistake costs
 NOISE = 0.04  # two standard errors of what two probes differ by
-SETTINGS = {"caffe": "model", "unit": "unit", "symmetric": "symmetric", "none": "none"}  # what weights_scaling calls them
+SETTINGS = {
+    "caffe": "model",
+    "unit": "unit",
+    "symmetric": "symmetric",
+    "torch": "torch",
+    "none": "none",
+}  # what weights_scaling calls them
 FIX = 'stages.preprocess.params.scaling = "model"'
 
 Pixels = NDArray[np.float32]  # (N, H, W, 3): what the first layer is given

@@ -40,7 +40,7 @@ def test_pixels_as_the_weights_want_them_are_no_finding(contract: str) -> None:
     assert input_scale.find(input_scale.Entry.of(trained_on(contract, contract)), sample(), CONTRACTS[contract]) is None
 
 
-@pytest.mark.parametrize("given", ["unit", "symmetric", "none"])
+@pytest.mark.parametrize("given", ["unit", "symmetric", "torch", "none"])
 def test_other_pixels_than_the_weights_were_trained_on_are_found(given: str) -> None:
     found = input_scale.find(input_scale.Entry.of(trained_on("caffe", given)), sample(), CONTRACTS["caffe"])
     assert found is not None
@@ -154,7 +154,7 @@ def test_training_with_steps_that_are_too_large_is_found(tmp_path: Path) -> None
     run.run("train", train.run, **how)
     found = findings(run.run("evaluate", evaluate.run))
     assert [(finding["rule"], finding["fix"]) for finding in found if finding["severity"] == "error"] == [
-        ("learning-rate-high", "stages.train.params.learning_rate = 10")
+        ("learning-rate-high", 'stages.train.params.learning_rate = "find"')
     ]
 
 

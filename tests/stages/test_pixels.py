@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras.applications.imagenet_utils import preprocess_input
 
 from stages.backbones import resnet50
 from stages.pixels import CONTRACTS, Contract, apply, contract, unapply
@@ -20,6 +21,12 @@ def test_other_contracts_keep_rgb_and_have_their_range(name, low, high):
     found = apply(CONTRACTS[name], PIXELS)
     assert np.allclose([found.min(), found.max()], [low, high], atol=1e-6)
     assert (found.argmax(-1) == PIXELS.argmax(-1)).all()
+
+
+@pytest.mark.parametrize(("name", "mode"), [("caffe", "caffe"), ("symmetric", "tf"), ("torch", "torch")])
+def test_what_keras_calls_it(name, mode):
+    expected = preprocess_input(PIXELS.astype(np.float32), data_format="channels_last", mode=mode)
+    np.testing.assert_allclose(apply(CONTRACTS[name], PIXELS), expected, atol=1e-5)
 
 
 def test_the_image_itself_is_not_changed():

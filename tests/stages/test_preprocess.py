@@ -43,7 +43,7 @@ def rules(folder):
 
 
 @pytest.mark.parametrize(
-    ("scaling", "name"), [("model", "caffe"), ("unit", "unit"), ("symmetric", "symmetric"), ("none", "none")]
+    ("scaling", "name"), [("model", "caffe"), ("unit", "unit"), ("symmetric", "symmetric"), ("torch", "torch"), ("none", "none")]
 )
 def test_the_contract_is_the_asked_one_beside_that_of_the_weights(tmp_path, scaling, name):
     found = read(preprocessed(tmp_path, data(tmp_path), scaling=scaling), "pixels.json")

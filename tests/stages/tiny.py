@@ -94,7 +94,7 @@ def backbone(contract: Contract = UNIT) -> keras.Model:
     layers = keras.layers
     image = keras.Input((SIZE, SIZE, 3), dtype="uint8", name="image")
     channels = keras.ops.flip(image, axis=-1) if contract.channel_order == "bgr" else image
-    x = layers.Rescaling(contract.scale, offset=list(contract.offset), name="pixels")(channels)
+    x = layers.Rescaling(contract.scales, offset=list(contract.offset), name="pixels")(channels)
     x = layers.Conv2D(8, 3, name="conv1")(x)
     x = layers.BatchNormalization(name="bn1")(x)
     x = shortcut = layers.Activation("relu", name="relu1")(x)
