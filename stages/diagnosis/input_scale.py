@@ -20,7 +20,8 @@ from stages.pixels import CONTRACTS, Contract, apply
 
 LOOKED_AT = 64  # images for the statistics
 TOLERANCE = 0.05  # of a standard deviation, or of its logarithm
-FAR, NEAR = 1.0, 0.1  # nats between what the first BatchNormalization sees and what it remembers
+NEAR = 0.1  # nats between what the first BatchNormalization would see and what it remembers: these are the pixels it knows
+CLEAR = 0.5  # times the distance of the next contract: unlike pictures are far from what it remembers, but in the same order
 SERIOUS = 0.1  # accuracy that the mistake costs
 NOISE = 0.04  # two standard errors of what two probes differ by
 SETTINGS = {
@@ -98,7 +99,10 @@ def wrong_weights_scaling(entry: Entry, given: Pixels, sample: Sample) -> Findin
     nearest = remembered(distances)
     if nearest is None:
         return None
-    effect = counterfactual(entry, given, apply(CONTRACTS[nearest], sample.images), sample.labels)
+    wanted = apply(CONTRACTS[nearest], sample.images)
+    if mismatch(given[:LOOKED_AT], wanted[:LOOKED_AT]) <= TOLERANCE:
+        return None
+    effect = counterfactual(entry, given, wanted, sample.labels)
     return Finding(
         rule="input-scale",
         severity=severity(effect),
@@ -115,19 +119,25 @@ def wrong_weights_scaling(entry: Entry, given: Pixels, sample: Sample) -> Findin
 def contract_distances(entry: Entry, given: Pixels, sample: Sample) -> dict[str, float]:
     """What enters the first BatchNormalization, in nats from what it remembers: "" as it is, and for each contract.
 
-    Empty where it is near as it is, or where there is no such layer.
+    Empty where there is no such layer.
     """
     here = batchnorm_distance(entry, given[:LOOKED_AT])
-    if here is None or here < FAR:
+    if here is None:
         return {}
     others = {name: apply(contract, sample.images[:LOOKED_AT]) for name, contract in CONTRACTS.items()}
     return {"": here, **{name: batchnorm_distance(entry, pixels) or 0.0 for name, pixels in others.items()}}
 
 
 def remembered(distances: dict[str, float]) -> str | None:
-    """The contract whose pixels the first BatchNormalization remembers; None where it is none of those that are known."""
-    nearest = min((name for name in distances if name), key=distances.__getitem__, default=None)
-    return nearest if nearest and distances[nearest] <= NEAR else None
+    """The contract whose pixels the first BatchNormalization remembers; None where it is none of those that are known.
+
+    It may remember what it is given as well: then the two differ in what its statistics do not show, as the channels' order.
+    """
+    if not distances:
+        return None
+    first, second = sorted((name for name in distances if name), key=distances.__getitem__)[:2]
+    alike = distances[first] <= distances[""] + NEAR
+    return first if alike and (distances[first] <= NEAR or distances[first] < CLEAR * distances[second]) else None
 
 
 def counterfactual(entry: Entry, given: Pixels, wanted: Pixels, labels: NDArray[np.int32]) -> Effect:
@@ -173,7 +183,7 @@ def first_batchnorm(entry: Entry, measured: Pixels, wanted: Pixels) -> dict[str,
 
 
 def batchnorm_distance(entry: Entry, pixels: Pixels) -> float | None:
-    """How far what enters the first BatchNormalization is from its moving statistics, or None without such a layer.
+    """How far what enters the first BatchNormalization is from its moving statistics, or None where there are none.
 
     Mean over the channels of the Kullback-Leibler divergence between normal distributions with the measured and the stored
     mean and variance, in nats.
@@ -181,6 +191,8 @@ def batchnorm_distance(entry: Entry, pixels: Pixels) -> float | None:
     if entry.first is None:
         return None
     layer, below = entry.first
+    if not np.any(layer.moving_mean) and np.all(np.asarray(layer.moving_variance) == 1):  # as they begin: it saw nothing yet
+        return None
     entering = Feed(below, (pixels,)).predict(np.arange(len(pixels)))
     mean, variance = entering.mean((0, 1, 2), dtype=np.float64), entering.var((0, 1, 2), dtype=np.float64) + layer.epsilon
     stored_mean, stored = (np.asarray(v, np.float64) for v in (layer.moving_mean, layer.moving_variance))

@@ -19,12 +19,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from kpipe.executors.environment import THREADS
 from tests.benchmarks.engine import machine
 from tests.benchmarks.exam import declared, marks
-from tests.benchmarks.exam.cases import BACKENDS, Case, cases
+from tests.benchmarks.exam.cases import BACKENDS, MODELS, Case, cases
+from tests.benchmarks.exam.results import results
 from tests.benchmarks.timing import environment
 from tests.benchmarks.training.peers import ROOT
 
@@ -44,12 +47,13 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def hidden(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) -> dict[str, Any]:
-    """Results of the hidden half, by backend and name; both backends at once, a core each."""
+    """Results of the hidden half, by backend and name; a process with one thread for each backend and network."""
     started = []
-    for backend in BACKENDS:
-        names = [case.name for case in chosen if case.backend == backend and case.half == "hidden"]
+    for backend, model in product(BACKENDS, MODELS):
+        names = [case.key for case in chosen if (case.backend, case.model, case.half) == (backend, model, "hidden")]
         module = (sys.executable, "-m", "tests.benchmarks.exam.hidden", str(work), str(asked.data), str(asked.weights), *names)
         compiled = {"JAX_COMPILATION_CACHE_DIR": str(work / "compiled"), "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
+        compiled |= dict.fromkeys(THREADS, "1")
         if names:
             started.append(
                 subprocess.Popen(module, cwd=ROOT, env=environment(KERAS_BACKEND=backend, **compiled), stdout=sys.stderr)
@@ -57,8 +61,8 @@ def hidden(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) -> dic
     codes = [process.wait() for process in started]
     if any(codes):
         sys.exit("the hidden half failed; what it did is kept")
-    files = {f"{case.backend}-{case.name}": case for case in chosen if case.half == "hidden"}
-    return {name: json.loads((work / "hidden" / f"{name}.json").read_text()) for name in files}
+    names = [case.key for case in chosen if case.half == "hidden"]
+    return {name: json.loads((results(work) / f"{name}.json").read_text()) for name in names}
 
 
 def with_fixes(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) -> dict[str, Any]:
@@ -67,18 +71,13 @@ def with_fixes(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) ->
     healthy = [case.healthy() for case in ours if case.fault]
     everything = list({(case.backend, case.name): case for case in (*ours, *healthy)}.values())
     told = declared.run(everything, {}, work, asked.data, asked.weights)
-    fixes = {case.name: fix for case in ours if case.fault and (fix := marks.fix(case, told[key(case)]))}
+    fixes = {case.name: fix for case in ours if case.fault and (fix := marks.fix(case, told[case.key]))}
     mended = declared.run([case for case in ours if case.name in fixes], fixes, work, asked.data, asked.weights)
     for case in ours:
         if case.fault:
-            told[key(case)]["healthy"] = told[key(case.healthy())]["accuracy"]
-            told[key(case)]["mended"] = mended.get(key(case), {}).get("accuracy")
-    return {key(case): told[key(case)] for case in ours}
-
-
-def key(case: Case) -> str:
-    """How a case is called on both backends."""
-    return f"{case.backend}-{case.name}"
+            told[case.key]["healthy"] = told[case.healthy().key]["accuracy"]
+            told[case.key]["mended"] = mended.get(case.key, {}).get("accuracy")
+    return {case.key: told[case.key] for case in ours}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -91,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
         told = hidden(chosen, work, asked) | with_fixes(chosen, work, asked)
     print("$ " + shlex.join(["python", "-m", "tests.benchmarks.exam", *argv]))
     print("\n".join(machine()) + "\n")
-    marked = [marks.mark(case, told[key(case)]) for case in chosen]
+    marked = [marks.mark(case, told[case.key]) for case in chosen]
     print(marks.table(marked))
     for one in marked if asked.show else ():
         if asked.show == "all" or one.wrong:

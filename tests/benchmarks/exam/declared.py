@@ -38,7 +38,7 @@ def run(cases: Iterable[Case], fixes: Mapping[str, str], work: Path, photographs
         chosen = {case.name: case for case in cases if case.backend == backend}
         if chosen:
             found = run_backend(chosen, fixes, backend, work, photographs, weights)
-            told |= {f"{backend}-{name}": value for name, value in found.items()}
+            told |= {chosen[name].key: value for name, value in found.items()}
     return told
 
 

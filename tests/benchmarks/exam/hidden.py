@@ -21,6 +21,7 @@ from stages.diagnosis.foreign_scale import AS
 from stages.tools import doctor
 from tests.benchmarks.exam.cases import Case, cases
 from tests.benchmarks.exam.networks import Network
+from tests.benchmarks.exam.results import results
 
 MENDED: Mapping[str, Mapping[str, Any]] = {  # what doctor says -> what a person then does
     **{text: {"pixels": kind} for kind, text in AS.items()},
@@ -33,8 +34,8 @@ MENDED: Mapping[str, Mapping[str, Any]] = {  # what doctor says -> what a person
 def main(work: Path, photographs: Path, weights: Path, names: list[str]) -> None:
     """Write a JSON file for every case that has none: what doctor found, the accuracies of the network, and of the mended one."""
     for case in cases():
-        result = work / "hidden" / f"{case.backend}-{case.name}.json"
-        if case.half == "hidden" and case.backend == keras.backend.backend() and case.name in names and not result.exists():
+        result = results(work) / f"{case.key}.json"
+        if case.key in names and not result.exists():
             told = examine(case, work, photographs, weights)
             result.parent.mkdir(parents=True, exist_ok=True)
             draft = result.with_suffix(".draft")
