@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import json_files, metrics
+from stages import calibration, json_files, metrics
 from stages.data.labels import Labels, sample
 from stages.diagnosis import branch, untrained
 from stages.diagnosis.finding import Finding, say
@@ -102,6 +102,10 @@ def tell(trained: Trained, predicted: branch.Predicted, modes: dict[str, Any]) -
         rows, probabilities = predicted[split]
         labels = trained.labels.index[rows]
         told[split] = metrics.of_split(probabilities.astype(np.float64), labels, trained.labels.classes, majority)
+    pairs = [
+        (predicted[split][1].astype(np.float64), trained.labels.index[predicted[split][0]]) for split in ("validation", "test")
+    ]
+    told["calibration"] = calibration.tell(*pairs)
     told["headline"] = {
         name: {"value": told[split][metric], "better": better} for name, (split, metric, better) in HEADLINE.items()
     }

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from stages import bootstrap, weighted
 
 
 def of_split(
@@ -16,9 +18,11 @@ def of_split(
 ) -> dict[str, Any]:
     """Everything told of one split: (N, K) probabilities against (N,) class indices.
 
-    Accuracy with its 95% interval (Wilson 1927), macro F1, log loss in nats, confusion matrix (rows are the true
-    classes), precision, recall and F1 of each class (0 where undefined), and the accuracy of always naming the
-    class `majority`, the most frequent one among the training images.
+    Accuracy with its 95% interval (Wilson 1927); macro F1, log loss in nats and the area under the ROC curve (one class against
+    the rest, mean over the classes) with bootstrap intervals; confusion matrix (rows are the true classes), precision,
+    recall and F1 of each class (0 where undefined), and the accuracy of always naming the class `majority`, the most
+    frequent one among the training images. Macro F1 leaves out a class that is neither there nor named. None for what is
+    not defined: the area where a class has no images.
     """
     order = list(range(len(classes)))
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # they were rounded to float32
@@ -29,8 +33,7 @@ def of_split(
         "images": len(labels),
         "accuracy": correct / len(labels),
         "accuracy_interval": interval(correct, len(labels)),
-        "macro_f1": float(f1.mean()),
-        "log_loss": float(log_loss(labels, probabilities, labels=order)),
+        **with_intervals(probabilities, labels),
         "confusion": confusion_matrix(labels, predicted, labels=order).tolist(),
         "per_class": {
             name: {
@@ -43,6 +46,18 @@ def of_split(
         },
         "majority_accuracy": float((labels == majority).mean()),
     }
+
+
+def with_intervals(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> dict[str, Any]:
+    """Macro F1, log loss and area under the ROC curve with their 95% intervals."""
+    told: dict[str, Any] = {}
+    images, classes = probabilities.shape
+    for name, metric in (("macro_f1", weighted.macro_f1), ("log_loss", weighted.log_loss), ("auc", weighted.auc)):
+        statistic = metric(probabilities, labels)
+        value = float(statistic(np.ones((1, images)))[0])
+        found = bootstrap.interval(statistic, images, classes=classes) if np.isfinite(value) else None
+        told |= {name: value if np.isfinite(value) else None, f"{name}_interval": list(found) if found else None}
+    return told
 
 
 def interval(successes: int, trials: int) -> list[float]:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,36 +47,40 @@ def main(work: Path, photographs: Path, weights: Path, names: list[str]) -> None
 
 def examine(case: Case, work: Path, photographs: Path, weights: Path) -> dict[str, Any]:
     """One case, the same without its fault, and with the fix that doctor names for it."""
-    found, accuracy = seen_by_doctor(case, work, photographs, weights)
+
+    def made(of: Case) -> Network:
+        return trained(of.model, weights, of.source.write(work / "pictures", photographs), tuple(sorted(of.settings.items())))
+
+    network = made(case)
+    found, accuracy = seen_by_doctor(network)
     told = {"findings": found, "accuracy": accuracy}
     if case.fault:
-        told["healthy"] = seen_by_doctor(case.healthy(), work, photographs, weights, examined=False)[1]
+        told["healthy"] = made(case.healthy()).accuracy()
         fix = next((finding["fix"] for finding in found if finding["rule"] in case.rules and finding["fix"] in MENDED), None)
         if fix:
             settings = {key: value for key, value in (case.settings | MENDED[fix]).items() if value is not None}
-            told["mended"] = seen_by_doctor(replace(case, settings=settings), work, photographs, weights, examined=False)[1]
+            told["mended"] = made(replace(case, settings=settings)).accuracy()
     return told
 
 
-def seen_by_doctor(
-    case: Case, work: Path, photographs: Path, weights: Path, examined: bool = True
-) -> tuple[list[dict[str, Any]], float]:
-    """What doctor finds on the files of a case, and the network's accuracy."""
-    folder = case.source.write(work / "pictures", photographs)
-    file = next(weights.glob(f"{case.model}*notop*.h5"))
-    network = Network(case.model, str(file), folder, case.settings)
+@cache
+def trained(model: str, weights: Path, folder: Path, settings: tuple[tuple[str, Any], ...]) -> Network:
+    """The network with these settings; many cases share the one without a fault."""
+    network = Network(model, str(next(weights.glob(f"{model}*notop*.h5"))), folder, dict(settings))
     network.train()
+    return network
+
+
+def seen_by_doctor(network: Network) -> tuple[list[dict[str, Any]], float]:
+    """What doctor finds on the files of a network, and its accuracy."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         accuracy = network.save(place / "model.keras")
-        if not examined:
-            return [], accuracy
         network.write_history(place / "history.csv")
-        data = shutil.copytree(folder, place / "data", ignore=shutil.ignore_patterns("test", ".complete"))
-        history = str(place / "history.csv") if case.settings.get("history", True) else ""
+        data = shutil.copytree(network.folder, place / "data", ignore=shutil.ignore_patterns("test", ".complete"))
+        history = str(place / "history.csv") if network.settings.get("history", True) else ""
         stage = Stage(out=place / "out", store=place / "store")
         doctor.run(stage, model=str(place / "model.keras"), data=str(data), history=history)
-        keras.backend.clear_session(free_memory=False)
         return json.loads((stage.out / "findings.json").read_text()), accuracy
 
 

@@ -151,14 +151,14 @@ class Network:
         for layer in trunk.layers:
             layer.trainable = "stale" in self.settings and layer.name.startswith("conv5_block3")
         whole.save(path)
-        accuracy = self.accuracy(whole)
+        accuracy = self.accuracy(whole if "stale" in self.settings else None)
         trunk.set_weights(kept)
         return accuracy
 
-    def accuracy(self, whole: keras.Model) -> float:
-        """On the test pictures; from their features, unless the backbone's own statistics are other ones now."""
+    def accuracy(self, whole: keras.Model | None = None) -> float:
+        """On the test pictures: of the whole network, or of the head on the features of the backbone as it was."""
         x, y = self.of("test")
-        if "stale" in self.settings:
+        if whole:
             values = whole.predict(read(self.folder, "test")[0].astype("float32"), verbose=0)
         else:
             values = self.head.predict(x, verbose=0)

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.pictures import photo
 
 SIZE = 48
-COUNTS = {"train": 200, "validation": 120, "test": 120}
+COUNTS = {"train": 200, "validation": 100, "test": 120}
 KINDS = ("photos", "digits", "textures")
 Labelled = dict[str, list[Image.Image]]  # class -> pictures
 Splits = dict[str, Labelled]
