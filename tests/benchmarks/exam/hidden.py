@@ -15,8 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from kpipe.stage import Stage
 from stages.diagnosis.foreign_scale import AS
 from stages.tools import doctor
