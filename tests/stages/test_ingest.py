@@ -13,7 +13,7 @@ from PIL import Image
 
 from kpipe.stage import Stage, StageError
 from stages import ingest
-from stages.data import decoded, images, manifest
+from stages.data import bad_images, decoded, images, manifest
 from stages.data.files import find
 
 SHARED = Path(os.environ.get("KPIPE_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -257,7 +257,7 @@ def test_copies_across_splits_are_counted_and_said(tmp_path):
 def test_a_file_is_decoded_once_and_only_new_ones_later(tmp_path, monkeypatch):
     seen = []
     real = decoded.prepare
-    monkeypatch.setattr(decoded, "prepare", lambda path, size, resize: seen.append(path.name) or real(path, size, resize))
+    monkeypatch.setattr(decoded, "prepare", lambda path, *how: seen.append(path.name) or real(path, *how))
     source = bad_files(by_class(tmp_path / "pets"))
     ingested(tmp_path, source, name="a")
     assert len(seen) == 24
@@ -275,9 +275,9 @@ def test_a_file_that_changes_while_it_is_read_stops_the_stage(tmp_path, monkeypa
     source = by_class(tmp_path / "pets")
     real = decoded.prepare
 
-    def meddling(path, size, resize):
+    def meddling(path, *how):
         picture(path, 99)
-        return real(path, size, resize)
+        return real(path, *how)
 
     monkeypatch.setattr(decoded, "prepare", meddling)
     with pytest.raises(StageError, match="changed while it was read"):
@@ -288,8 +288,8 @@ def test_a_file_that_goes_away_while_it_is_read_is_named_and_not_remembered(tmp_
     source = by_class(tmp_path / "pets")
     real = decoded.prepare
 
-    def removing(path, size, resize):
-        prepared = real(path, size, resize)
+    def removing(path, *how):
+        prepared = real(path, *how)
         if path.name == "0.png":
             path.unlink()
         return prepared
@@ -312,10 +312,10 @@ def test_a_failed_read_is_not_remembered(tmp_path, monkeypatch):
     source = by_class(tmp_path / "pets")
     real = decoded.prepare
 
-    def failing(path, size, resize):
+    def failing(path, *how):
         if path.name == "0.png":
-            raise images.Unreadable("input/output error")
-        return real(path, size, resize)
+            raise bad_images.Unreadable("input/output error")
+        return real(path, *how)
 
     monkeypatch.setattr(decoded, "prepare", failing)
     assert len(audit(ingested(tmp_path, source))["skipped"]) == 2
