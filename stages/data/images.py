@@ -76,10 +76,10 @@ def _prepare(image: Image.Image, size: tuple[int, int], resize: Resize, backgrou
     if width * height > PIXEL_CAP:
         raise BadImage(f"{width} x {height} pixels, more than the cap of {PIXEL_CAP:,}")
     mode, kind = image.mode, image.format or ""
-    orientation = _orientation(image)
+    clear = raw_transparency(image)
+    orientation = _orientation(image)  # loads a PNG
     # A large JPEG is decoded at 1/2, 1/4 or 1/8 where twice the asked size remains (as Pillow's reducing_gap=2.0).
     image.draft(None, (2 * max(size), 2 * max(size)))
-    clear = raw_transparency(image)
     image.load()
     upright = to_rgb(image, background, clear)
     if orientation in UPRIGHT:
