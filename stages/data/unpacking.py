@@ -21,6 +21,7 @@ MOST_ENTRIES = 2_000_000
 MOST_BYTES = 500 * 10**9  # unpacked
 MOST_RATIO = 200  # unpacked bytes to the archive's own; photographs do not get smaller at all
 SMALL = 100 * 10**6  # unpacked bytes up to which the ratio does not matter
+ZIP, COMPRESSED = (b"PK\x03\x04", b"PK\x05\x06"), (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 PIECE = 1 << 20
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 
@@ -61,19 +62,30 @@ class Unpacked:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file's content is a ZIP or tar archive, compressed or not."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    """Whether a file is a ZIP or tar archive, or compressed as a tar archive is, by how it begins."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(6)
+    return start.startswith((*ZIP, *COMPRESSED)) or tarfile.is_tarfile(path)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as a ZIP archive does."""
+    with path.open("rb") as file:
+        return file.read(4) in ZIP
 
 
 def unpack(archive: Path, into: Path) -> Unpacked:
     """Write an archive's folders and regular files below an empty folder."""
     unpacked = Unpacked(archive, into)
     try:
-        for entry in zip_entries(archive) if zipfile.is_zipfile(archive) else tar_entries(archive):
+        for entry in zip_entries(archive) if is_zip(archive) else tar_entries(archive):
             unpacked.count(entries=1)
             _write(entry, unpacked)
     except DAMAGED as e:
-        raise StageError(f"{archive.name} is damaged ({str(e).lower() or 'truncated'})", hint="get or make it again") from None
+        why = (str(e).lower() or "truncated").splitlines()[0]
+        raise StageError(f"{archive.name} is damaged ({why})", hint="get or make it again") from None
     except OSError as e:
         why = (e.strerror or f"damaged, {e}").lower()
         raise StageError(f"{archive.name} cannot be unpacked: {why}", hint="unpack it yourself and give the folder") from None
@@ -107,9 +119,12 @@ def tar_entries(archive: Path) -> Iterator[Entry]:
             else:
                 yield Entry(member.name, "folder" if member.isdir() else "link" if member.issym() or member.islnk() else "device")
         stream = opened.fileobj
-        if stream is not None and opened.offset % tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("truncated")
-        while stream is not None and stream.read(PIECE):
+        if stream is None:
+            return
+        stream.seek(opened.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes an archive that is cut there as whole
+            raise tarfile.ReadError("its end is missing")
+        while stream.read(PIECE):
             pass
 
 
