@@ -21,6 +21,7 @@ MOST_ENTRIES = 2_000_000
 MOST_BYTES = 500 * 10**9  # unpacked
 MOST_RATIO = 200  # unpacked bytes to the archive's own; photographs do not get smaller at all
 SMALL = 100 * 10**6  # unpacked bytes up to which the ratio does not matter
+DEEPEST = 200  # folders above a file
 ZIP, COMPRESSED = (b"PK\x03\x04", b"PK\x05\x06"), (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 PIECE = 1 << 20
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
@@ -138,6 +139,8 @@ def _write(entry: Entry, unpacked: Unpacked) -> None:
         )
     path = unpacked.into.joinpath(*parts)
     try:
+        if len(parts) > DEEPEST:
+            raise OSError(errno.ENAMETOOLONG, "too deep")
         if entry.kind == "folder":
             path.mkdir(parents=True, exist_ok=True)
         elif entry.content is not None:

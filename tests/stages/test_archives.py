@@ -140,8 +140,9 @@ def test_links_in_a_zip_are_named(tmp_path):
     ]
 
 
-def test_a_name_too_long_for_a_file_is_named(tmp_path):
-    archive = zipped(packed(by_class(tmp_path / "pets"), tmp_path / "a.zip"), {f"cats/{'x' * 300}.png": b"x"})
+@pytest.mark.parametrize("name", [f"cats/{'x' * 300}.png", "cats/" + "d/" * 1500 + "x.png"])
+def test_a_name_too_long_or_too_deep_for_a_file_is_named(tmp_path, name):
+    archive = zipped(packed(by_class(tmp_path / "pets"), tmp_path / "a.zip"), {name: b"x"})
     assert audit(ingested(tmp_path, archive))["skipped"][0]["reason"] == "a name that no file can have here"
 
 
