@@ -178,6 +178,14 @@ def test_a_truncated_archive_is_an_error(tmp_path, kind, share):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_a_checksum_that_is_missing_after_all_members_is_an_error(tmp_path, kind):
+    whole = packed(by_class(tmp_path / "pets"), tmp_path / f"a.{kind}").read_bytes()
+    (tmp_path / f"a.{kind}").write_bytes(whole[:-3])
+    with pytest.raises(StageError, match="damaged"):
+        ingested(tmp_path, tmp_path / f"a.{kind}")
+
+
 def test_a_tar_that_ends_between_two_members_is_an_error(tmp_path):
     whole = packed(by_class(tmp_path / "pets"), tmp_path / "a.tar").read_bytes()
     with tarfile.open(tmp_path / "a.tar") as file:
