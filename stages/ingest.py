@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 
-from kpipe.stage import Folder, Stage, StageError
+from kpipe.stage import File, Folder, Stage, StageError
 from stages import json_files
-from stages.data import assignment, folders, manifest, samples, splits
+from stages.data import assignment, manifest, splits
 from stages.data.audit import audit, counts
+from stages.data.colours import colour
 from stages.data.datasets import DataSet
+from stages.data.images import Look
 from stages.data.manifest import Item
+from stages.data.sources import dataset_of
 from stages.data.subset import subset as stratified
 
 OFF = 0.25  # of a share: what chance does to it where there are few images
@@ -23,7 +25,8 @@ OFF = 0.25  # of a share: what chance does to it where there are few images
 def run(
     stage: Stage,
     *,
-    source: Literal["sample:digits"] | Folder,
+    source: Literal["sample:digits", "keras:cifar10", "keras:cifar100", "keras:fashion_mnist", "keras:mnist"] | Folder | File,
+    images: Folder | None = None,
     image_size: Annotated[int | list[int], "8 <= image_size <= 4096"] = 150,
     validation: Annotated[float, "0 < validation < 1"] = 0.15,
     test: Annotated[float, "0 < test < 1"] = 0.15,
@@ -32,6 +35,8 @@ def run(
     subset: Annotated[int | float, "0 < subset"] | None = None,
     seed: Annotated[int, "0 <= seed < 4294967296"] = 0,
     resize: Literal["stretch", "crop", "pad"] = "stretch",
+    background: Annotated[Literal["white", "black"] | list[int], "0 <= background <= 255"] = "white",
+    nested: Literal["join", "error"] = "join",
     on_bad_image: Literal["skip", "error"] = "skip",
 ) -> None:
     """Give images.npy, manifest.csv, dataset.json and audit.json.
@@ -41,10 +46,13 @@ def run(
     `split`: "stable", an image that is added moves no other and the shares are kept but for chance, or "exact".
     `folds`: all images but those of test are spread over so many folds for cross-validation; train's `fold` names one.
     `subset`: a stratified sample of so many images, or of this share of them where it is below 1.
+    `source` may also be an archive of such a folder, a data set of Keras, or a CSV or Parquet table of path, label and, if
+    wanted, split and group; its paths are relative to it, and `images` is the folder they lie in. Transparency is composited
+    over `background`; images in folders below their class's are taken into that class or, by `nested`, refused.
     """
     began = time.perf_counter()
     size = height_and_width(image_size)
-    dataset = folders.read(stage, source, size, resize) if isinstance(source, Path) else samples.digits(size, resize)
+    dataset = dataset_of(stage, source, images, Look(size, resize, colour(background)), nested)
     stage.measure(decode_seconds=time.perf_counter() - began)  # finding and hashing files, decoding those not known yet
     _tell_skipped(stage, dataset, on_bad_image)
     splits.check_classes(dataset.items, dataset.classes, dataset.given)
@@ -68,6 +76,7 @@ def run(
         "classes": list(dataset.classes),
         "image_size": list(size),
         "resize": resize,
+        "background": background,
         "split": split_by(dataset.given, shares),
         "counts": counts(items),
     })  # fmt: skip

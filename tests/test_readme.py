@@ -51,6 +51,7 @@ def with_part(part: str) -> str:
 def test_pipeline_shown_is_valid(tmp_path: Path, text: str) -> None:
     (tmp_path / "stages").symlink_to(ROOT / "stages")
     write_splits(tmp_path / "photos", counts={"train": 1, "validation": 1, "test": 1})
+    (tmp_path / "photos.csv").write_text("path,label\n")
     (tmp_path / "pipeline.toml").write_text(text)
     done = plan(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -16,7 +16,7 @@ class DataSet:
     """What a source holds. The pixels of an item, uint8 (H, W, 3), come from `pixels`, one picture at a time."""
 
     name: str
-    source: str  # the name of the sample or of the folder
+    source: str  # what the pipeline file names: a sample, a folder, an archive, a table
     classes: Sequence[str]  # sorted
     items: Sequence[Item]  # split "" where one is to be drawn
     pixels: Callable[[Item], NDArray[np.uint8]]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
 from stages import disk
-from stages.data.images import BadImage, NotAnImage, Resize, Unreadable, explained, prepare
+from stages.data.bad_images import BadImage, NotAnImage, Unreadable, explained
+from stages.data.images import Look, prepare
 
 HINT = "free some space, or set a smaller stages.ingest.params.image_size"
 In = TypeVar("In")
@@ -43,28 +44,28 @@ class Decoded:
         return pixels
 
 
-def decode(stage: Stage, files: Mapping[str, Path], size: tuple[int, int], resize: Resize) -> Decoded:
+def decode(stage: Stage, files: Mapping[str, Path], look: Look) -> Decoded:
     """Decode what the memo does not hold yet; `files` maps content hashes to files.
 
     Raises StageError where a file changed since it was hashed.
     """
-    with stage.memo("decoded", size=list(size), resize=resize) as memo:
+    with stage.memo("decoded", size=list(look.size), resize=look.resize, background=list(look.background)) as memo:
         known = Decoded(memo.parts)
         missing = {content: path for content, path in files.items() if content not in known.facts}
         if missing:
             with memo.new_part() as folder:
-                _decode_into(folder, stage, missing, size, resize)
+                _decode_into(folder, stage, missing, look)
             known = Decoded(memo.parts)
     return known
 
 
-def _decode_into(folder: Path, stage: Stage, files: Mapping[str, Path], size: tuple[int, int], resize: Resize) -> None:
-    images = disk.new_array(folder / "images.npy", np.uint8, (len(files), *size, 3), f"{len(files):,} decoded images", HINT)
+def _decode_into(folder: Path, stage: Stage, files: Mapping[str, Path], look: Look) -> None:
+    images = disk.new_array(folder / "images.npy", np.uint8, (len(files), *look.size, 3), f"{len(files):,} decoded images", HINT)
 
     def one(numbered: tuple[int, tuple[str, Path]]) -> dict[str, Any] | None:
         row, (content, path) = numbered
         try:
-            facts = {"row": row, **_decode_one(path, images[row], resize)}
+            facts = {"row": row, **_decode_one(path, images[row], look)}
             if content_hash(path) != content:
                 raise StageError(f"{path.name} changed while it was read", hint="run again when nothing writes to the folder")
         except Unreadable:  # not remembered: it says nothing about the content
@@ -77,10 +78,10 @@ def _decode_into(folder: Path, stage: Stage, files: Mapping[str, Path], size: tu
     (folder / "index.json").write_text(json.dumps(index, indent=0))
 
 
-def _decode_one(path: Path, out: NDArray[np.uint8], resize: Resize) -> dict[str, Any]:
+def _decode_one(path: Path, out: NDArray[np.uint8], look: Look) -> dict[str, Any]:
     """Facts of one file; its pixels go to `out` (H, W, 3)."""
     try:
-        picture = prepare(path, (out.shape[0], out.shape[1]), resize)
+        picture = prepare(path, look.size, look.resize, look.background)
     except Unreadable:
         raise
     except BadImage as e:

@@ -6,6 +6,12 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+from kpipe.stage import StageError
+
+Identity = tuple[int, int]  # device and inode
+ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 SYSTEM_NAMES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information"}
 IMAGE_SUFFIXES = {
@@ -43,44 +49,91 @@ def find(folder: Path) -> Found:
     Pipes, sockets, devices and broken links are named with their reason and never opened.
     """
     found = Found()
-    _walk(folder, "", found, frozenset())
+    waiting, linked = [Place(folder, "", frozenset())], set[Identity]()
+    while waiting:
+        waiting += _walk(waiting.pop(), found, linked)
     found.candidates.sort(key=lambda c: c.name)
     found.folders.sort()
     found.unusable.sort()
     return found
 
 
-def _walk(folder: Path, prefix: str, found: Found, above: frozenset[tuple[int, int]]) -> None:
-    info = folder.stat()
-    identity = (info.st_dev, info.st_ino)
-    if identity in above:
-        found.unusable.append((prefix.rstrip("/"), "link to a folder above it"))
-        return
-    if prefix:
-        found.folders.append(prefix.rstrip("/"))
-    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-        if entry.name.startswith(".") or entry.name.lower() in SYSTEM_NAMES:
-            found.ignored += 1
-        else:
-            _visit(Path(entry.path), prefix + printable(entry.name), found, above | {identity})
+class Place(NamedTuple):
+    """A folder that is still to be searched."""
+
+    path: Path
+    prefix: str  # its name and "/"; empty for the searched folder itself
+    above: frozenset[Identity]  # the folders it lies in
+    linked: bool = False  # a link led here, or to a folder above
 
 
-def _visit(path: Path, name: str, found: Found, above: frozenset[tuple[int, int]]) -> None:
+def _walk(place: Place, found: Found, linked: set[Identity]) -> list[Place]:
+    """Note what lies in a folder; the folders in it. `linked` collects the folders that links inside linked folders led to."""
+    name = place.prefix.rstrip("/")
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            _walk(path, f"{name}/", found, above)
-        elif stat.S_ISREG(mode):
-            found.candidates.append(Candidate(path, name))
-        else:
-            found.unusable.append((name, "not a regular file"))
+        info = place.path.stat()
+        entries = list(os.scandir(place.path))
+    except OSError as e:
+        if not place.prefix:
+            raise StageError(f"{place.path.name}: {(e.strerror or 'unreadable').lower()}", hint="make it readable") from None
+        found.unusable.append((name, (e.strerror or "unreadable").lower()))
+        return []
+    if place.prefix:
+        found.folders.append(name)
+    above = place.above | {(info.st_dev, info.st_ino)}
+    inside = []
+    for entry in sorted(entries, key=lambda e: e.name):
+        if hidden(entry.name):
+            found.ignored += 1
+        elif below := _visit(entry, place, above, found, linked):
+            inside.append(below)
+    return inside
+
+
+def _visit(
+    entry: os.DirEntry[str], place: Place, above: frozenset[Identity], found: Found, linked: set[Identity]
+) -> Place | None:
+    """Note one entry of a folder; where it is a folder itself, the place to search."""
+    path, name = Path(entry.path), place.prefix + printable(entry.name)
+    try:
+        info = path.stat()
     except FileNotFoundError:
         found.unusable.append((name, "broken link"))
+        return None
     except OSError as e:
         found.unusable.append((name, (e.strerror or "unreadable").lower()))
+        return None
+    if stat.S_ISREG(info.st_mode):
+        found.candidates.append(Candidate(path, name))
+        return None
+    if not stat.S_ISDIR(info.st_mode):
+        found.unusable.append((name, "not a regular file"))
+        return None
+    identity, link = (info.st_dev, info.st_ino), entry.is_symlink()
+    if identity in above:
+        found.unusable.append((name, "link to a folder above it"))
+        return None
+    if link and place.linked and identity in linked:  # folders that link to each other have more paths than can be walked
+        found.unusable.append((name, "link to a folder that another link led to"))
+        return None
+    if link:
+        linked.add(identity)
+    return Place(path, f"{name}/", above, place.linked or link)
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that a system puts beside people's own."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def printable(name: str) -> str:
-    """A file name as UTF-8 text: bytes that are none, and control characters, are shown as escapes."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """A file name as UTF-8 text, different for different names: control characters and bytes that are no UTF-8 as escapes.
+
+    Bytes are \\xff, characters \\u00ff, and a backslash is doubled, so that no name looks like another one's escapes.
+    """
+    text = os.fsencode(name).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else ESCAPES.get(c) or _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"

@@ -2,74 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from kpipe.stage import Stage, StageError
 from stages.data.datasets import DataSet
-from stages.data.decoded import content_hash, decode, threaded
 from stages.data.files import Candidate, find
-from stages.data.images import Resize, Unreadable
-from stages.data.manifest import Item
-from stages.data.splits import Layout, layout
+from stages.data.images import Look
+from stages.data.labelled import Labelled, decoded
+from stages.data.splits import Layout, layout, listed
+
+Nested = Literal["join", "error"]
 
 
-def read(stage: Stage, folder: Path, size: tuple[int, int], resize: Resize) -> DataSet:
-    """The data set below a folder, its files decoded; StageError where its layout is none that a data set has."""
+def read(stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: str = "") -> DataSet:
+    """The data set below a folder, its files decoded; StageError where its layout is none that a data set has.
+
+    `nested` says what becomes of images in folders below their class's; `name` is the data set's where it is not the folder's.
+    """
     found = find(folder)
+    name = name or folder.name
     try:
         how = layout(found.folders)
+        placed, stray = _placed(found.candidates, how)
+        _deeper(stage, placed, how, nested)
     except StageError as e:
-        raise StageError(f"{folder.name}: {e.message}", hint=e.hint) from None
-    placed = [c for c in found.candidates if how.place(c.name)]
-    stray = [c for c in found.candidates if not how.place(c.name)]
-    hashes = dict(zip((c.name for c in placed), threaded(stage, _hash, placed), strict=True))
-    decoded = decode(stage, {h: c.path for c in placed if isinstance(h := hashes[c.name], str)}, size, resize)
-    facts = [(c, _facts(decoded.facts, hashes[c.name])) for c in placed]
-    failed = [(c, f) for c, f in facts if "reason" in f]
-    skipped = [
-        *found.unusable,
-        *((c.name, f["reason"]) for c, f in failed if f["image"] or c.claims_image),
-        *((c.name, "outside the class folders") for c in stray if c.claims_image),
-    ]
-    others = [c.name for c, f in failed if not (f["image"] or c.claims_image)] + [c.name for c in stray if not c.claims_image]
+        raise StageError(f"{name}: {e.message}", hint=e.hint) from None
+    result = decoded(stage, placed, look)
+    outside = [(c.name, "outside the class folders") for c in stray if c.claims_image]
     return DataSet(
-        name=folder.name,
-        source=folder.name,
+        name=name,
+        source=name,
         classes=how.classes,
-        items=[_item(c, how, str(hashes[c.name]), f) for c, f in facts if "reason" not in f],
-        pixels=lambda item: decoded.pixels(item.hash),
+        items=result.items,
+        pixels=result.pixels,
         given=sorted(set(how.splits.values())),
-        skipped=sorted(skipped),
-        others=sorted(others),
+        skipped=sorted([*found.unusable, *result.skipped, *outside]),
+        others=sorted([*result.others, *(c.name for c in stray if not c.claims_image)]),
         ignored=found.ignored,
     )
 
 
-def _hash(candidate: Candidate) -> str | Unreadable:
-    try:
-        return content_hash(candidate.path)
-    except Unreadable as e:
-        return e
+def _placed(candidates: Sequence[Candidate], how: Layout) -> tuple[list[Labelled], list[Candidate]]:
+    """The files in class folders, with their class, and those outside."""
+    places = [(c, how.place(c.name)) for c in candidates]
+    return [Labelled(c, label=at[1], split=at[0]) for c, at in places if at], [c for c, at in places if not at]
 
 
-def _facts(known: dict[str, dict[str, Any]], content: str | Unreadable) -> dict[str, Any]:
-    """What decoding found; a file that went away meanwhile is unreadable."""
-    if isinstance(content, Unreadable):
-        return {"reason": str(content), "image": True}
-    return known.get(content, {"reason": "unreadable", "image": True})
-
-
-def _item(candidate: Candidate, how: Layout, content: str, facts: dict[str, Any]) -> Item:
-    split, label = how.place(candidate.name) or ("", "")
-    return Item(
-        path=candidate.name,
-        label=label,
-        hash=content,
-        width=facts["width"],
-        height=facts["height"],
-        mode=facts["mode"],
-        format=facts["format"],
-        bytes=candidate.path.stat().st_size,
-        split=split,
-    )
+def _deeper(stage: Stage, placed: Sequence[Labelled], how: Layout, nested: Nested) -> None:
+    """Say that images lie below their class's folder, or refuse it."""
+    depth = 3 if how.splits else 2
+    deep = [file.name for file in placed if file.name.count("/") >= depth]
+    if not deep:
+        return
+    folders = listed(sorted({name.rpartition("/")[0] for name in deep}), most=3)
+    if nested == "error":
+        raise StageError(
+            f"{len(deep)} files lie deeper than their class folder: {folders}",
+            hint='move them up, make these folders classes, or set nested = "join" to take them into the class above',
+        )
+    stage.notice(f"{len(deep)} files in folders below their class folder are taken into the class above: {folders}")

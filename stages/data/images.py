@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from stages.data.bad_images import BadImage, explained, unidentified
+from stages.data.colours import RGB, WHITE, raw_transparency, to_rgb
+
 Resize = Literal["stretch", "crop", "pad"]
 
 # Pillow reads MPO, which many telephones write, as JPEG. Formats that start other programs (EPS) stay out.
@@ -25,29 +28,15 @@ UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
     8: Image.Transpose.ROTATE_90,
 }
 ORIENTATION = 0x0112
-SIGNATURES = (  # what a file that is no readable image begins with, after white space -> what to call it
-    (b"<!doctype html", "an HTML page, not an image"),
-    (b"<html", "an HTML page, not an image"),
-    (b"<svg", "an SVG drawing, not pixels"),
-    (b"<?xml", "an XML document, not an image"),
-    (b"%pdf", "a PDF document, not an image"),
-    (b"pk\x03\x04", "a ZIP archive, not an image"),
-    (b"\xff\xd8", "a JPEG file with a damaged header"),
-    (b"\x89png", "a PNG file with a damaged header"),
-    (b"gif8", "a GIF file with a damaged header"),
-)
 
 
-class BadImage(Exception):
-    """A file that gives no picture; the message is the reason in a few words, without the file's name."""
+@dataclass(frozen=True)
+class Look:
+    """How pictures are prepared: the same for training, evaluation and prediction."""
 
-
-class NotAnImage(BadImage):
-    """A file whose content is no image at all."""
-
-
-class Unreadable(BadImage):
-    """A file the file system did not hand out: says nothing about its content."""
+    size: tuple[int, int]  # height, width
+    resize: Resize = "stretch"
+    background: RGB = WHITE  # what transparency is composited over
 
 
 @dataclass(frozen=True)
@@ -61,15 +50,15 @@ class Picture:
     format: str  # Pillow's name: JPEG, PNG, ...
 
 
-def prepare(path: Path, size: tuple[int, int], resize: Resize) -> Picture:
+def prepare(path: Path, size: tuple[int, int], resize: Resize, background: RGB = WHITE) -> Picture:
     """The picture in a file as a network is given it, at `size` = (height, width). The content decides, not the suffix.
 
-    Upright by its EXIF orientation, transparency over white, 16 bits scaled to 8, the first frame of an animation.
+    Upright by its EXIF orientation, transparency over `background`, 16 bits scaled to 8, the first frame of an animation.
     Raises BadImage with the reason: no image, damaged, truncated, or above PIXEL_CAP.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return _prepare(image, size, resize)
+            return _prepare(image, size, resize, background)
     except BadImage:
         raise
     except UnidentifiedImageError:
@@ -82,16 +71,17 @@ def prepare(path: Path, size: tuple[int, int], resize: Resize) -> Picture:
         raise explained(e) from None
 
 
-def _prepare(image: Image.Image, size: tuple[int, int], resize: Resize) -> Picture:
+def _prepare(image: Image.Image, size: tuple[int, int], resize: Resize, background: RGB) -> Picture:
     width, height = image.size
     if width * height > PIXEL_CAP:
         raise BadImage(f"{width} x {height} pixels, more than the cap of {PIXEL_CAP:,}")
     mode, kind = image.mode, image.format or ""
-    orientation = _orientation(image)
+    clear = raw_transparency(image)
+    orientation = _orientation(image)  # loads a PNG
     # A large JPEG is decoded at 1/2, 1/4 or 1/8 where twice the asked size remains (as Pillow's reducing_gap=2.0).
     image.draft(None, (2 * max(size), 2 * max(size)))
     image.load()
-    upright = to_rgb(image)
+    upright = to_rgb(image, background, clear)
     if orientation in UPRIGHT:
         upright = upright.transpose(UPRIGHT[orientation])
     if orientation >= 5:
@@ -104,25 +94,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged EXIF says nothing about the pixels
         return 1
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode as RGB: 16 bits scaled to 8, transparency composited over white, inks and palettes resolved."""
-    if image.mode.startswith("I"):
-        return _eight_bits(image).convert("RGB")
-    if image.mode == "F":
-        raise BadImage("floating-point pixels, which have no agreed white; convert to 8 or 16 bits")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise BadImage("32-bit pixels, which have no agreed white; convert to 8 or 16 bits")
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
 
 
 def fit(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
@@ -145,28 +116,3 @@ def fit(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Imag
     canvas = Image.new("RGB", (width, height))
     canvas.paste(image.resize(inner, bilinear), ((width - inner[0]) // 2, (height - inner[1]) // 2))
     return canvas
-
-
-def unidentified(path: Path) -> BadImage:
-    """What to call a file in which Pillow found no image."""
-    with path.open("rb") as file:
-        start = file.read(512)
-    if not start:
-        return BadImage("empty file")
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
-        return BadImage("HEIC, which is not supported; convert it to JPEG")
-    words = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for signature, name in SIGNATURES:
-        if words.startswith(signature):
-            return BadImage(name) if "damaged" in name else NotAnImage(name)
-    return NotAnImage("not an image")
-
-
-def explained(error: Exception) -> BadImage:
-    """A decoder's error in a few words; a path in it would make the audit differ from machine to machine."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return Unreadable((error.strerror or "unreadable").lower())
-    text = str(error).lower()
-    if "truncated" in text or isinstance(error, EOFError):
-        return BadImage("truncated")
-    return BadImage(f"damaged ({text})" if text else "damaged")

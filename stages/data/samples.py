@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.data.datasets import DataSet
-from stages.data.images import Resize, fit
+from stages.data.images import Look, fit
 from stages.data.manifest import Item
 
 
-def digits(size: tuple[int, int], resize: Resize) -> DataSet:
+def digits(look: Look) -> DataSet:
     """The 1,797 handwritten digits that scikit-learn ships (UCI, Alpaydin & Kaynak 1998): 8 x 8 pixels, ten classes."""
     from sklearn.datasets import load_digits
 
@@ -23,7 +23,7 @@ def digits(size: tuple[int, int], resize: Resize) -> DataSet:
     original = {item.path: originals[index] for index, item in enumerate(items)}
 
     def pixels(item: Item) -> NDArray[np.uint8]:
-        return np.asarray(fit(Image.fromarray(original[item.path]).convert("RGB"), size, resize))
+        return np.asarray(fit(Image.fromarray(original[item.path]).convert("RGB"), look.size, look.resize))
 
     return DataSet("digits", "sample:digits", sorted({item.label for item in items}), items, pixels)
 

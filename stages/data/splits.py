@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,21 +57,38 @@ def _check_split_folders(train: str, splits: Mapping[str, str], inner: Mapping[s
     for top, classes in inner.items():
         if not classes:
             raise StageError(f"{top}/ has no class folders", hint=f"put its images into {top}/CLASS/")
-        if differ := sorted(classes ^ inner[train]):
-            raise StageError(
-                f"{train}/ and {top}/ differ in their classes: {listed(differ)}", hint="every split needs every class"
-            )
+        only = {train: inner[train] - classes, top: classes - inner[train]}
+        if any(only.values()):
+            refuse_alike(sorted(classes | inner[train]))
+            told = "; ".join(f"{listed(sorted(names))} only in {name}/" for name, names in only.items() if names)
+            raise StageError(f"{train}/ and {top}/ differ in their classes: {told}", hint="every split needs every class")
+
+
+def refuse_alike(classes: Sequence[str]) -> None:
+    """StageError where two classes differ only by case, by white space, or by how Unicode composes their letters."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(" ".join(unicodedata.normalize("NFC", name.lower()).split()), []).append(name)
+    if twice := [names for names in alike.values() if len(names) > 1]:
+        raise StageError(
+            f"classes that look alike: {listed([' and '.join(map(ascii, names)) for names in twice])}",
+            hint="they differ only by case or in how their letters are encoded: give them one name",
+        )
 
 
 def check_classes(items: Sequence[Item], classes: Sequence[str], given: Sequence[str]) -> None:
-    """StageError unless there are two classes, none of them without images, also in each split that is `given`."""
+    """StageError unless there are two classes, no two alike, none of them without images, also in each split `given`."""
+    refuse_alike(classes)
     if len(classes) < 2:
         raise StageError(f"only one class ({listed(classes)})", hint="a classifier needs two: one folder a class")
     counts = count(items)
     for split in given or ("",):
         if empty := [c for c in classes if not counts[split, c]]:
             where = f" in {split}" if split else ""
-            raise StageError(f"no readable image of {listed(empty)}{where}", hint="add images, or remove the empty folder")
+            raise StageError(
+                f"no readable image of {listed(empty)}{where}",
+                hint="every split needs every class: add images, or remove the class",
+            )
 
 
 def count(items: Sequence[Item]) -> Counter[tuple[str, str]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
 from stages.data import assignment, folders, splits
+from stages.data.images import Look
 from stages.data.labels import sample
 from stages.data.manifest import Item
 
@@ -53,7 +54,7 @@ def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
     """The pictures below a folder, stretched to a size; StageError where it is no data set."""
     if not path.is_dir():
         raise StageError(f"{path}: no such folder", hint=LAYOUT)
-    found = folders.read(stage, path, size, "stretch")
+    found = folders.read(stage, path, Look(size))
     splits.check_classes(found.items, found.classes, found.given)
     shares = {} if "validation" in found.given else {"validation": VALIDATION}
     if shares:

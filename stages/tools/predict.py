@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from kpipe.stage import Branch, Stage, StageError
 from stages.data import files, images
-from stages.data.images import Resize
+from stages.data.bad_images import BadImage, NotAnImage
+from stages.data.colours import colour
+from stages.data.images import Look
 from stages.network import device, keras_files
 from stages.reporting.results import by_validation, read_results
 
@@ -26,8 +28,7 @@ class Classifier:
     """A network with what it needs to know about pictures and classes."""
 
     network: keras.Model
-    size: tuple[int, int]  # height, width
-    resize: Resize
+    look: Look  # how its training images were prepared
     classes: list[str]
 
 
@@ -82,7 +83,8 @@ def choose(stage: Stage, model: str) -> Classifier:
     [result], _ = read_results([branch], needs=("ingest", "train"))
     height, width = result.dataset["image_size"]
     network = keras_files.read(result.folder("train") / "model.keras")
-    return Classifier(network, (height, width), result.dataset["resize"], list(result.training["classes"]))
+    look = Look((height, width), result.dataset["resize"], colour(result.dataset.get("background", "white")))
+    return Classifier(network, look, list(result.training["classes"]))
 
 
 def best(branches: list[Branch]) -> Branch:
@@ -115,19 +117,20 @@ def foreign(stage: Stage, path: Path) -> Classifier:
         )
     classes = [str(number) for number in range(max(gives[1], 2))]
     stage.notice(f"{path.name} tells no class names: its classes are numbered, and it is given raw RGB pixels from 0 to 255")
-    return Classifier(network, (takes[1], takes[2]), "stretch", classes)
+    return Classifier(network, Look((takes[1], takes[2])), classes)
 
 
 def prepare(
     stage: Stage, sources: list[Source], classifier: Classifier, skipped: list[tuple[str, str]]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Name and pixels of every picture; the files that are none join `skipped`, unless a folder only happens to hold them."""
+    look = classifier.look
     for source in sources:
         try:
-            yield source.name, images.prepare(source.path, classifier.size, classifier.resize).pixels
-        except images.BadImage as e:
+            yield source.name, images.prepare(source.path, look.size, look.resize, look.background).pixels
+        except BadImage as e:
             claims = files.Candidate(source.path, source.name).claims_image
-            if source.named or claims or not isinstance(e, images.NotAnImage):
+            if source.named or claims or not isinstance(e, NotAnImage):
                 skipped.append((source.name, str(e)))
                 stage.notice(f"skipped {source.name}: {e}")
 

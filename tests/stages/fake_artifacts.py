@@ -91,7 +91,7 @@ def write_ingest(folder: Path, data: Data) -> Path:
         counts[split][label] += 1
     dump(folder / "dataset.json", {
         "name": data.name, "source": data.name, "classes": list(data.classes), "image_size": [data.size, data.size],
-        "resize": "stretch", "split": "by kpipe", "counts": counts,
+        "resize": "stretch", "background": "white", "split": "by kpipe", "counts": counts,
     })  # fmt: skip
     dump(folder / "audit.json", {
         "files": len(splits) + len(data.skipped), "images": len(splits), "ignored": 1,

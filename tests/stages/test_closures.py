@@ -16,27 +16,38 @@ PACKAGES = {f"{name}/__init__.py" for name in ("data", "network", "reporting", "
 GOLDEN: dict[str, tuple[list[str], list[str]]] = {
     "ingest": (
         [
+            "data/archives.py",
             "data/assignment.py",
             "data/audit.py",
+            "data/bad_images.py",
+            "data/colours.py",
             "data/datasets.py",
             "data/decoded.py",
             "data/files.py",
             "data/folders.py",
             "data/images.py",
+            "data/keras_sets.py",
+            "data/labelled.py",
             "data/manifest.py",
             "data/samples.py",
+            "data/sources.py",
             "data/splits.py",
             "data/subset.py",
+            "data/table_files.py",
+            "data/tables.py",
+            "data/unpacking.py",
             "disk.py",
             "ingest.py",
             "json_files.py",
         ],
-        ["PIL", "numpy", "sklearn"],
+        ["PIL", "numpy", "pandas", "sklearn"],
     ),
     "preprocess": (
         [
             "augment.py",
             "contact_sheet.py",
+            "data/bad_images.py",
+            "data/colours.py",
             "data/images.py",
             "data/manifest.py",
             "diagnosis/finding.py",
@@ -170,6 +181,8 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
     ),
     "tools.predict": (
         [
+            "data/bad_images.py",
+            "data/colours.py",
             "data/files.py",
             "data/images.py",
             "json_files.py",
@@ -196,7 +209,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["jax", "keras", "numpy", "tensorflow"],
     ),
-    "data.decoded": (["data/decoded.py", "data/images.py", "disk.py"], ["PIL", "numpy"]),
+    "data.decoded": (["data/bad_images.py", "data/colours.py", "data/decoded.py", "data/images.py", "disk.py"], ["PIL", "numpy"]),
 }
 
 

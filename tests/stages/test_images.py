@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.data.images import PIXEL_CAP, BadImage, NotAnImage, Unreadable, fit, prepare
+from stages.data.bad_images import BadImage, NotAnImage, Unreadable
+from stages.data.images import PIXEL_CAP, fit, prepare
 
 SHARED = Path(os.environ.get("KPIPE_SHARED", Path(__file__).parents[2].parent / "shared"))
 PHOTOGRAPHS = SHARED / "data" / "dogs_vs_cats_small"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from kpipe.stage import Stage, StageError
 from stages import ingest
-from stages.data import decoded, images, manifest
+from stages.data import bad_images, decoded, images, manifest
 from stages.data.files import find
 from stages.data.labels import Labels
 
@@ -131,11 +131,46 @@ def test_a_missing_test_folder_is_drawn_from_train_and_said(tmp_path):
     assert dataset(stage)["split"] == "as found, test drawn from train by kpipe"
 
 
-def test_files_in_deeper_folders_belong_to_the_class_above(tmp_path):
-    source = by_class(tmp_path / "pets")
-    picture(source / "cats" / "tabby" / "old" / "x.png", 77)
+@pytest.mark.parametrize(("layout", "top"), [(by_class, ""), (split_folders, "train/")])
+def test_files_in_deeper_folders_belong_to_the_class_above_and_this_is_said(tmp_path, layout, top):
+    source = layout(tmp_path / "pets")
+    picture(source / top / "cats" / "tabby" / "old" / "x.png", 77)
     stage = ingested(tmp_path, source)
-    assert [row["label"] for row in rows(stage) if row["path"] == "cats/tabby/old/x.png"] == ["cats"]
+    assert [row["label"] for row in rows(stage) if row["path"] == f"{top}cats/tabby/old/x.png"] == ["cats"]
+    assert stage.notices == [f"1 files in folders below their class folder are taken into the class above: {top}cats/tabby/old"]
+
+
+@pytest.mark.parametrize(("layout", "top"), [(by_class, ""), (split_folders, "train/")])
+def test_files_in_deeper_folders_are_refused_where_asked(tmp_path, layout, top):
+    source = layout(tmp_path / "pets")
+    assert not ingested(tmp_path, source, nested="error").notices
+    picture(source / top / "cats" / "tabby" / "x.png", 77)
+    with pytest.raises(StageError, match=f"pets: 1 files lie deeper than their class folder: {top}cats/tabby") as caught:
+        ingested(tmp_path, source, name="b", nested="error")
+    assert 'nested = "join"' in (caught.value.hint or "")
+
+
+def test_two_names_are_never_shown_as_one(tmp_path):
+    names = [b"a\\xff.png", b"a\xff.png", "a\u00ff.png".encode(), b"a\\n.png", b"a\n.png", b"\x80.png", "\x80.png".encode()]
+    names += ["\u00e9.png".encode(), "e\u0301.png".encode(), b"a\\u0080.png", b"a\\\\n.png", ("x" * 251 + ".png").encode()]
+    source = by_class(tmp_path / "pets")
+    for number, name in enumerate(names):
+        picture(source / "cats" / "made.png", 50 + number)
+        os.rename(source / "cats" / "made.png", os.fsencode(source / "cats") + b"/" + name)
+    found = rows(ingested(tmp_path, source))
+    assert len({row["path"] for row in found}) == len({row["hash"] for row in found}) == 20 + len(names)
+
+
+@pytest.mark.parametrize("background", ["white", "black", [200, 0, 10]])
+def test_transparency_is_composited_over_the_background_asked_for(tmp_path, background):
+    source = by_class(tmp_path / "pets")
+    Image.new("RGBA", (9, 9)).save(source / "cats" / "clear.png")
+    ingested(tmp_path, source, background="white" if background == "black" else "black")  # another one is in the memo
+    stage = ingested(tmp_path, source, name="b", background=background)
+    row = next(int(row["row"]) for row in rows(stage) if row["path"] == "cats/clear.png")
+    expected = {"white": [255, 255, 255], "black": [0, 0, 0]}.get(str(background), background)
+    assert (np.load(stage.out / "images.npy")[row] == expected).all()
+    assert dataset(stage)["background"] == background
 
 
 def test_hidden_and_system_entries_are_ignored_at_any_depth_and_counted(tmp_path):
@@ -226,6 +261,30 @@ def test_links_are_followed_and_circles_end(tmp_path):
     assert found.unusable == [("cats/again", "link to a folder above it")]
 
 
+def test_circles_of_links_and_folders_that_link_to_each_other_end(tmp_path):
+    source = by_class(tmp_path / "pets")
+    (source / "cats" / "a").symlink_to("b")
+    (source / "cats" / "b").symlink_to("a")
+    (source / "cats" / "self").symlink_to("self")
+    for one in range(12):  # 12! ways through them
+        (source / "dogs" / f"d{one}").mkdir()
+        for other in range(12):
+            if one != other:
+                (source / "dogs" / f"d{one}" / f"to{other}").symlink_to(source / "dogs" / f"d{other}")
+    found = find(source)
+    reasons = dict(found.unusable)
+    assert [reasons[f"cats/{name}"] for name in ("a", "b", "self")] == ["too many levels of symbolic links"] * 3
+    assert len(found.folders) < 3000 and "link to a folder that another link led to" in reasons.values()
+
+
+def test_a_tree_deeper_than_the_interpreters_stack_is_walked(tmp_path):
+    source = by_class(tmp_path / "pets")
+    deep = source / "cats" / "/".join("d" * 600)
+    deep.mkdir(parents=True)
+    picture(deep / "x.png", 77)
+    assert len(rows(ingested(tmp_path, source))) == 21
+
+
 def test_names_with_spaces_umlauts_and_broken_bytes_are_kept_apart(tmp_path):
     source = by_class(tmp_path / "pets")
     picture(source / "cats" / "ein schöner Kater, 1.png", 3)
@@ -258,7 +317,7 @@ def test_copies_across_splits_are_counted_and_said(tmp_path):
 def test_a_file_is_decoded_once_and_only_new_ones_later(tmp_path, monkeypatch):
     seen = []
     real = decoded.prepare
-    monkeypatch.setattr(decoded, "prepare", lambda path, size, resize: seen.append(path.name) or real(path, size, resize))
+    monkeypatch.setattr(decoded, "prepare", lambda path, *how: seen.append(path.name) or real(path, *how))
     source = bad_files(by_class(tmp_path / "pets"))
     ingested(tmp_path, source, name="a")
     assert len(seen) == 24
@@ -276,9 +335,9 @@ def test_a_file_that_changes_while_it_is_read_stops_the_stage(tmp_path, monkeypa
     source = by_class(tmp_path / "pets")
     real = decoded.prepare
 
-    def meddling(path, size, resize):
+    def meddling(path, *how):
         picture(path, 99)
-        return real(path, size, resize)
+        return real(path, *how)
 
     monkeypatch.setattr(decoded, "prepare", meddling)
     with pytest.raises(StageError, match="changed while it was read"):
@@ -289,8 +348,8 @@ def test_a_file_that_goes_away_while_it_is_read_is_named_and_not_remembered(tmp_
     source = by_class(tmp_path / "pets")
     real = decoded.prepare
 
-    def removing(path, size, resize):
-        prepared = real(path, size, resize)
+    def removing(path, *how):
+        prepared = real(path, *how)
         if path.name == "0.png":
             path.unlink()
         return prepared
@@ -313,10 +372,10 @@ def test_a_failed_read_is_not_remembered(tmp_path, monkeypatch):
     source = by_class(tmp_path / "pets")
     real = decoded.prepare
 
-    def failing(path, size, resize):
+    def failing(path, *how):
         if path.name == "0.png":
-            raise images.Unreadable("input/output error")
-        return real(path, size, resize)
+            raise bad_images.Unreadable("input/output error")
+        return real(path, *how)
 
     monkeypatch.setattr(decoded, "prepare", failing)
     assert len(audit(ingested(tmp_path, source))["skipped"]) == 2
@@ -352,7 +411,12 @@ def test_channel_statistics_are_those_of_the_training_images(tmp_path):
         (lambda f: split_folders(f, ("val", "test")), {}, "test, val but no train folder"),
         (lambda f: split_folders(f, ("train", "val", "valid", "test")), {}, "val, valid are both the validation folder"),
         (lambda f: split_folders(f, ("train", "test", "extra")), {}, "extra beside the split folders test, train"),
-        (lambda f: (split_folders(f), picture(f / "test" / "birds" / "0.png", 1)), {}, "differ in their classes: birds"),
+        (lambda f: (split_folders(f), picture(f / "test" / "birds" / "0.png", 1)), {}, "differ in their classes: birds only in test/"),
+        (lambda f: (split_folders(f), picture(f / "train" / "birds" / "0.png", 1)), {}, "birds only in train/"),
+        (lambda f: (split_folders(f), (f / "test" / "cats").rename(f / "test" / "Cats")), {}, "look alike: 'Cats' and 'cats'"),
+        (lambda f: by_class(f, ("dogs", "Dogs")), {}, "look alike: 'Dogs' and 'dogs'"),
+        (lambda f: by_class(f, ("caf\u00e9", "cafe\u0301")), {}, r"look alike: 'cafe\\u0301' and 'caf\\xe9'"),
+        (lambda f: by_class(f, ("a", "b")), {"background": [1, 2]}, "background = .* has 2 numbers"),
         (lambda f: (split_folders(f, ("train", "val")), picture(f / "test" / "0.png", 1)), {}, "test/ has no class folders"),
         (lambda f: (split_folders(f), empty(f / "test" / "dogs")), {}, "no readable image of dogs in test"),
     ],

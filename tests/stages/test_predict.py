@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from kpipe.stage import Branch, Stage, StageError
+from stages import json_files
 from stages.data import images
 from stages.network import keras_files
 from stages.tools import predict
@@ -84,6 +85,18 @@ def test_pixels_are_prepared_as_ingest_prepares_them(tmp_path: Path, trained: li
     pixels = images.prepare(pictures / "deep er" / "b.jpg", (8, 8), "stretch").pixels[None]
     expected = network().predict(pixels, verbose=0)[0]
     assert table[["p_blue", "p_red"]].to_numpy()[0] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(("background", "answer"), [([250, 0, 0], "red"), ([0, 0, 250], "blue")])
+def test_transparency_shows_the_background_of_the_training_images(
+    tmp_path: Path, trained: list[Branch], background: list[int], answer: str
+) -> None:
+    for branch in trained:
+        file = branch.inputs["ingest"] / "dataset.json"
+        json_files.write(file, json_files.read(file) | {"background": background})
+    Image.new("RGBA", (20, 10)).save(tmp_path / "clear.png")
+    table, *_ = predicted(tmp_path, trained, tmp_path / "clear.png")
+    assert list(table["predicted"]) == [answer]
 
 
 def test_foreign_model_takes_its_size_from_its_input(tmp_path: Path, pictures: Path) -> None:
