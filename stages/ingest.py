@@ -11,7 +11,7 @@ import numpy as np
 
 from kpipe.stage import Folder, Stage, StageError
 from stages import json_files
-from stages.data import assignment, folders, manifest, samples, splits
+from stages.data import assignment, folders, inspection, manifest, samples, splits
 from stages.data.audit import audit, counts
 from stages.data.datasets import DataSet
 from stages.data.manifest import Item
@@ -33,14 +33,16 @@ def run(
     seed: Annotated[int, "0 <= seed < 4294967296"] = 0,
     resize: Literal["stretch", "crop", "pad"] = "stretch",
     on_bad_image: Literal["skip", "error"] = "skip",
+    duplicates: Literal["report", "drop", "error"] = "report",
 ) -> None:
-    """Give images.npy, manifest.csv, dataset.json and audit.json.
+    """Give images.npy, manifest.csv, dataset.json, audit.json, duplicates.csv and pictures.json.
 
     A folder holds one folder a class, or train/, validation/ (or val/, valid/) and test/ with one folder a class each. A
     split that the folders do not give is drawn from the training images: `validation` and `test` are shares of each class.
     `split`: "stable", an image that is added moves no other and the shares are kept but for chance, or "exact".
     `folds`: all images but those of test are spread over so many folds for cross-validation; train's `fold` names one.
     `subset`: a stratified sample of so many images, or of this share of them where it is below 1.
+    Copies of images, exact, encoded anew, resized or mirrored, are told, taken out of training ("drop") or an error.
     """
     began = time.perf_counter()
     size = height_and_width(image_size)
@@ -56,9 +58,10 @@ def run(
     items = manifest.numbered(assignment.fold(assigned, folds, seed, split) if folds else assigned)
     if split == "stable":
         _tell_shares(stage, items, shares)
-    checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored)
-    if across := checked["duplicates"]["across_splits"]:
-        stage.notice(f"{across} images lie in more than one split as exact copies; see the audit")
+    inspected = inspection.inspect(stage, items, dataset.pixels, size, duplicates, seed)
+    items = inspected.items
+    checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored) | inspected.told
+    inspected.write(stage.out)
     checked["pixels"] = _write_images(stage, dataset, items, size)
     manifest.write(stage.out / "manifest.csv", items)
     json_files.write(stage.out / "audit.json", checked)
