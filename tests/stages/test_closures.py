@@ -113,6 +113,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
     "evaluate": (
         [
             "augment.py",
+            "data/copies.py",
             "data/labels.py",
             "data/manifest.py",
             "data/rows.py",
