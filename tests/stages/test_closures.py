@@ -162,6 +162,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "report.css",
             "report.html",
             "report.py",
+            "reporting/audit.py",
             "reporting/costs.py",
             "reporting/figures.py",
             "reporting/palette.py",
