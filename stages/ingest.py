@@ -42,7 +42,8 @@ def run(
     `split`: "stable", an image that is added moves no other and the shares are kept but for chance, or "exact".
     `folds`: all images but those of test are spread over so many folds for cross-validation; train's `fold` names one.
     `subset`: a stratified sample of so many images, or of this share of them where it is below 1.
-    Copies of images, exact, encoded anew, resized or mirrored, are told, taken out of training ("drop") or an error.
+    Copies (exact, encoded anew, resized or mirrored) are never drawn into different splits or folds. `duplicates`: they are
+    told; dropped from training where one lies in another split, and all but one within training; or an error.
     """
     began = time.perf_counter()
     size = height_and_width(image_size)
@@ -53,12 +54,13 @@ def run(
     shares = {name: share for name, share in (("validation", validation), ("test", test)) if name not in dataset.given}
     if sum(shares.values()) >= 1:
         raise StageError(f"validation = {validation} and test = {test} leave nothing to train on", hint="keep their sum below 1")
-    chosen = dataset.items if subset is None else stratified(dataset.items, subset, seed)
-    assigned = assignment.assign(chosen, shares, seed, split)
-    items = manifest.numbered(assignment.fold(assigned, folds, seed, split) if folds else assigned)
+    chosen = manifest.numbered(dataset.items if subset is None else stratified(dataset.items, subset, seed))
+    looked = inspection.look(chosen, dataset.pixels, size)
+    assigned = assignment.assign(looked.held_together(chosen), shares, seed, split)
+    items = looked.as_they_were(assignment.fold(assigned, folds, seed, split) if folds else assigned, chosen)
     if split == "stable":
         _tell_shares(stage, items, shares)
-    inspected = inspection.inspect(stage, items, dataset.pixels, size, duplicates, seed)
+    inspected = inspection.inspect(stage, items, looked, dataset.pixels, duplicates, seed)
     items = inspected.items
     checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored) | inspected.told
     inspected.write(stage.out)

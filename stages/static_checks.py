@@ -13,7 +13,7 @@ from stages.pixels import Contract, apply
 
 LEAKED = 0.01  # of a split's images: a larger share of copies changes its accuracy
 TELLING = 0.3  # of the way from chance to certainty, that the interval of a property's balanced accuracy must lie above
-VISIBLE = ("border colour", "mean brightness")  # properties that the objects themselves may have
+VISIBLE = ("border colour", "mean brightness", "sharpness")  # properties that the objects themselves may have
 MOST_IMBALANCE = 3.0
 WIDEST_INTERVAL = 0.05  # half width at an accuracy of 0.9: two models 5 points apart could not be told apart
 
@@ -85,13 +85,17 @@ def conflicting_copies(duplicates: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def spurious_cues(cues: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """What tells the class without the object. Colours may be the object's own: for these only a note."""
+    """What tells the class without the object. Colours and detail may be the object's own: for these only a note.
+
+    The size of a file follows from the detail in the picture, so it is more than that only where it tells more than sharpness.
+    """
+    detail = max((cue["score"] for cue in cues if cue["property"] == "sharpness"), default=0.0)
     for cue in cues:
         chance, (low, high) = cue["chance"], cue["interval"]
         if (low - chance) / (1 - chance) < TELLING:
             continue
         name = cue["property"]
-        visible = name in VISIBLE
+        visible = name in VISIBLE or ("file size" in name and low <= detail)
         yield Finding(
             "spurious-cue", "note" if visible else "warning", f"The {name} alone tells the class",
             "A network may learn this instead of the objects, unless it is what makes the classes." if visible

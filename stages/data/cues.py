@@ -47,14 +47,15 @@ def find(items: Sequence[Item], traits: Traits, seed: int) -> list[dict[str, Any
 
 def properties(items: Sequence[Item], traits: Traits) -> Iterator[tuple[str, NDArray[Any], Sequence[Any]]]:
     """Name, features (N, K) for a model, and a value for a person of each image."""
-    for name in ("bytes", "width", "height"):
-        values = [getattr(item, name) for item in items]
-        yield "file size" if name == "bytes" else name, np.array(values, float)[:, None], values
+    for name, own in (("file size in bytes", "bytes"), ("width", "width"), ("height", "height")):
+        values = [getattr(item, own) for item in items]
+        yield name, np.array(values, float)[:, None], values
     for name in ("format", "mode"):
         words = np.array([getattr(item, name) for item in items])
         yield name, (words[:, None] == np.unique(words)).astype(float), words.tolist()
     yield "border colour", traits.border, [" ".join(f"{level:.0f}" for level in color) for color in traits.border / 16 // 1 * 16]
     yield "mean brightness", traits.brightness[:, None], traits.brightness.tolist()
+    yield "sharpness", traits.sharpness[:, None], traits.sharpness.tolist()
 
 
 def predicted(features: NDArray[Any], labels: NDArray[np.str_], seed: int) -> tuple[float, tuple[float, float]]:

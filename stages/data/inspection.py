@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from stages import json_files
 from stages.data import copies, cues, duplicates, manifest, outliers, perceptual, splits, traits
 from stages.data.duplicates import Copies
 from stages.data.manifest import Item
+from stages.data.traits import Traits
 
 Handling = Literal["report", "drop", "error"]
 Pixels = Callable[[Item], NDArray[np.uint8]]
@@ -42,12 +43,32 @@ class Inspected:
         json_files.write(folder / "pictures.json", self.pictures)
 
 
-def inspect(
-    stage: Stage, items: Sequence[Item], pixels: Pixels, size: tuple[int, int], handling: Handling, seed: int
-) -> Inspected:
-    """Look at every prepared picture once. Copies are told, an error, or leave training; images of other splits all stay."""
+@dataclass(frozen=True)
+class Looked:
+    """What was seen of images, in their order."""
+
+    seen: Traits
+    found: Copies
+
+    def held_together(self, items: Sequence[Item]) -> list[Item]:
+        """The items, copies under one hash, so that none that depends on the hash tears them apart."""
+        first: dict[int, str] = {}
+        return [replace(item, hash=first.setdefault(int(g), item.hash)) for g, item in zip(self.found.all, items, strict=True)]
+
+    def as_they_were(self, items: Sequence[Item], before: Sequence[Item]) -> list[Item]:
+        """The items under their own hashes again."""
+        return [replace(item, hash=own.hash) for item, own in zip(items, before, strict=True)]
+
+
+def look(items: Sequence[Item], pixels: Pixels, size: tuple[int, int]) -> Looked:
+    """Look at every prepared picture once."""
     seen = traits.measure((pixels(item) for item in items), size)
-    found = duplicates.find(items, seen)
+    return Looked(seen, duplicates.find(items, seen))
+
+
+def inspect(stage: Stage, items: Sequence[Item], looked: Looked, pixels: Pixels, handling: Handling, seed: int) -> Inspected:
+    """What was seen, told. Copies are told, an error, or leave training; images of other splits all stay."""
+    seen, found = looked.seen, looked.found
     if handling == "error":
         _refuse(items, found)
     surplus = duplicates.surplus(items, found) if handling == "drop" else {}

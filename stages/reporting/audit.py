@@ -47,7 +47,7 @@ def shown(result: Result, sharing: int) -> dict[str, Any]:
 def pair(told: Mapping[str, Any], album: Album) -> dict[str, Any]:
     """Two copies: what they have to do with each other, and for each its path, where it lies, and its picture."""
     kind = WORDS[told["kind"]] + (", mirrored" if told["mirrored"] else "")
-    alike = f"{kind}, correlation {told['similarity']:.3f}" if told["kind"] == "near" else kind
+    alike = f"{kind}, correlation {told['similarity']:.4f}" if told["kind"] == "near" else kind
     across = len(set(told["splits"])) > 1
     sides = [
         {"path": path, "split": split, "label": label, "picture": album.picture(path)}

@@ -72,11 +72,26 @@ def test_outliers_are_the_most_extreme_and_at_most_some(tmp_path):
 
 
 def test_a_size_of_file_that_tells_the_class_is_a_warning_with_its_evidence(tmp_path):
-    audit, _ = audited(tmp_path, folder(tmp_path / "pets", lambda label, i: {"blur": 1.0 * (label == "dogs")}))
-    [found] = [f for name, f in findings(audit).items() if name == "file size"]
-    assert found["severity"] == "warning" and found["evidence"]["balanced_accuracy"] == 1.0
-    assert 0.8 < found["evidence"]["interval"][0] < 1 and found["evidence"]["chance"] == 0.5
-    assert "cats: " in found["evidence"]["typical"]
+    source = folder(tmp_path / "pets")
+    for path in (source / "cats").iterdir():
+        Image.open(path).save(path.with_suffix(".jpg"), quality=95)
+        path.unlink()
+    for path in (source / "dogs").iterdir():
+        Image.open(path).save(path.with_suffix(".jpg"), quality=85)
+        path.unlink()
+    audit, _ = audited(tmp_path, source)
+    [found] = findings(audit).values()
+    assert found["severity"] == "warning" and found["evidence"]["property"] == "file size in bytes"
+    assert found["evidence"]["balanced_accuracy"] == 1.0 and found["evidence"]["chance"] == 0.5
+    assert 0.8 < found["evidence"]["interval"][0] < 1 and "cats: " in found["evidence"]["typical"]
+
+
+def test_a_size_of_file_that_follows_from_the_pictures_detail_is_a_note(tmp_path):
+    audit, _ = audited(
+        tmp_path, folder(tmp_path / "pets", lambda label, i: {"blur": 1.0 * (label == "dogs"), "level": 80 + 13 * i % 70})
+    )
+    found = findings(audit)
+    assert {name: one["severity"] for name, one in found.items()} == {"file size in bytes": "note", "sharpness": "note"}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +112,7 @@ def test_a_property_that_tells_the_class_is_found(tmp_path, change, suffix, name
 def test_nothing_is_found_where_the_files_are_alike(tmp_path):
     vary = lambda label, i: {"size": (50 + 7 * i % 30, 40 + 11 * i % 20), "level": 90 + 13 * i % 70}  # noqa: E731
     audit, _ = audited(tmp_path, folder(tmp_path / "pets", vary))
-    assert findings(audit) == {} and {cue["property"] for cue in audit["cues"]} >= {"file size", "width", "height"}
+    assert findings(audit) == {} and {cue["property"] for cue in audit["cues"]} >= {"file size in bytes", "width", "height"}
     assert "format" not in {cue["property"] for cue in audit["cues"]}
 
 

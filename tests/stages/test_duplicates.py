@@ -142,6 +142,24 @@ def test_copies_are_an_error_where_asked(tmp_path):
     assert "duplicates" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("split", ["stable", "exact"])
+def test_copies_are_not_drawn_apart(tmp_path, split):
+    for label in ("cats", "dogs"):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        for i in range(30):
+            scene(100 * len(label) + i + (label == "dogs") * 50).save(tmp_path / "pets" / label / f"{i:02d}.jpg", quality=95)
+    for i in range(20):
+        copied(tmp_path / "pets", f"cats/{i:02d}.jpg", f"cats/{i:02d}-again.jpg", list(CHANGES)[i % 4])
+    stage = ingested(tmp_path, tmp_path / "pets", split=split, folds=3, validation=0.3, test=0.3)
+    items = {item.path: item for item in manifest.read(stage.out / "manifest.csv")}
+    pairs = [(items[f"cats/{i:02d}.jpg"], items[f"cats/{i:02d}-again.jpg"]) for i in range(20)]
+    assert all((a.split, a.fold) == (b.split, b.fold) and a.hash != b.hash for a, b in pairs)
+    assert len({a.split for a, _ in pairs}) == 3
+    assert audit(stage)["near"] | {"pairs": []} == {
+        "across_splits": 0, "within": 20, "conflicting": 0, "pairs": [], "distance": 7, "small": 0, "flat": 0,
+    }  # fmt: skip
+
+
 def test_a_class_that_would_lose_all_its_training_images_is_an_error(tmp_path):
     source = folder(tmp_path / "pets", each=2)
     for i in range(2):

@@ -240,7 +240,7 @@ def test_copies_outliers_and_telling_properties_are_shown_with_pictures(tmp_path
     }
     text = " ".join(page.text.split())
     for words in (
-        "near copy, mirrored, correlation 0.990 across splits two classes", "no picture", "<i>e</i>.png", "3 images of fewer than 16 pixels",
+        "near copy, mirrored, correlation 0.9900 across splits two classes", "no picture", "<i>e</i>.png", "3 images of fewer than 16 pixels",
         "brightness: 9 images far from the median of 120", "file size", "0.85 to 0.95",
     ):  # fmt: skip
         assert words in text
