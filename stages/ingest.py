@@ -63,6 +63,7 @@ def run(
     inspected = inspection.inspect(stage, items, looked, dataset.pixels, duplicates, seed)
     items = inspected.items
     checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored) | inspected.told
+    checked["files"] += len(checked["duplicates"]["dropped"])
     inspected.write(stage.out)
     checked["pixels"] = _write_images(stage, dataset, items, size)
     manifest.write(stage.out / "manifest.csv", items)

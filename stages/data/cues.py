@@ -82,5 +82,10 @@ def typical(values: Sequence[Any], labels: NDArray[np.str_]) -> dict[str, str]:
     told = {}
     for name in np.unique(labels)[:CLASSES_SHOWN]:
         own = [value for value, label in zip(values, labels, strict=True) if label == name]
-        told[str(name)] = Counter(own).most_common(1)[0][0] if isinstance(own[0], str) else f"{statistics.median(own):.4g}"
+        told[str(name)] = Counter(own).most_common(1)[0][0] if isinstance(own[0], str) else number(statistics.median(own))
     return told
+
+
+def number(value: float) -> str:
+    """Whole where it is large, with four digits otherwise."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"

@@ -114,7 +114,7 @@ def _refuse(items: Sequence[Item], found: Copies) -> None:
     groups.sort(key=lambda group: -duplicates.crosses(items, group) - duplicates.conflicts(items, group))
     pairs = splits.listed([f"{items[a].path} = {items[b].path}" for a, b, *_ in groups], most=3)
     raise StageError(
-        f"{sum(len(group) - 1 for group in groups)} images are copies of others: {pairs}",
+        f"images that are copies of others: {sum(len(group) - 1 for group in groups)}, {pairs}",
         hint='remove one of each, or set duplicates = "drop" (copies leave training) or "report"',
     )
 
@@ -132,7 +132,8 @@ def _notice(stage: Stage, told: Mapping[str, Any]) -> None:
     """What a person must know about copies: what was dropped, what lies in several splits, what could not be compared."""
     if dropped := told["dropped"]:
         first = splits.listed([f"{one['path']} = {one['copy_of']}" for one in dropped], most=3)
-        stage.notice(f"{len(dropped)} training images dropped, copies of images that stay: {first}")
+        images = "image" if len(dropped) == 1 else "images"
+        stage.notice(f"{len(dropped)} training {images} dropped, for which copies stay: {first}")
     hint = "" if told["handling"] == "drop" else '; set duplicates = "drop" to take them out of training'
     for across, how in ((told["across_splits"], "as exact copies"), (told["near"]["across_splits"], "as near copies")):
         if across:

@@ -158,3 +158,9 @@ def test_near_copies_and_conflicts_are_findings():
     assert note.severity == "note"
     [conflict] = static_checks.conflicting_copies(duplicates)
     assert conflict.evidence == {"exact_copies": 1, "near_copies": 0}
+
+
+def test_typical_values_are_medians_and_most_frequent_words():
+    labels = np.array(["a", "a", "a", "b"])
+    assert cues.typical([1.0, 60_000.4, 70_000.0, 3.14159], labels) == {"a": "60000", "b": "3.142"}
+    assert cues.typical(["PNG", "JPEG", "PNG", "GIF"], labels) == {"a": "PNG", "b": "GIF"}

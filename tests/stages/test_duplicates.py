@@ -113,9 +113,11 @@ def test_dropped_are_training_images_alone_and_all_are_told(tmp_path):
     assert all(paths(stage, split) == paths(before, split) for split in ("validation", "test"))
     told = {one["path"]: one["copy_of"] for one in audit(stage)["dropped"]}
     assert told == {"train/cats/leak.jpg": "test/cats/0.jpg"} | dict.fromkeys(sorted(gone)[1:], "train/dogs/2-large.jpg")
-    assert stage.notices[0].startswith("3 training images dropped, copies of images that stay: train/cats/leak.jpg = test/cats/0")
+    assert stage.notices[0].startswith("3 training images dropped, for which copies stay: train/cats/leak.jpg = test/cats/0")
     assert audit(stage)["near"]["pairs"] == [["test/dogs/both.jpg", "validation/dogs/1.jpg"]]
     assert audit(stage)["leaked"] == {"validation": 0, "test": 0}
+    whole = json.loads((stage.out / "audit.json").read_text(encoding="utf-8"))
+    assert (whole["files"], whole["images"]) == (60, 57)
 
 
 def test_what_stays_keeps_its_pixels_and_its_row(tmp_path):
@@ -136,7 +138,7 @@ def test_copies_are_an_error_where_asked(tmp_path):
     ingested(tmp_path, source, duplicates="error")
     copied(source, "train/cats/5.jpg", "train/cats/x.jpg", "encoded")
     copied(source, "train/cats/4.jpg", "validation/cats/y.jpg", "halved")
-    words = r"2 images are copies of others: train/cats/4.jpg = validation/cats/y.jpg, train/cats/5.jpg = train/cats/x.jpg"
+    words = r"images that are copies of others: 2, train/cats/4.jpg = validation/cats/y.jpg, train/cats/5.jpg = train/cats/x.jpg"
     with pytest.raises(StageError, match=words) as caught:
         ingested(tmp_path, source, duplicates="error")
     assert "duplicates" in str(caught.value.hint)
