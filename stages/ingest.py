@@ -10,7 +10,7 @@ import numpy as np
 
 from kpipe.stage import File, Folder, Stage, StageError
 from stages import json_files
-from stages.data import assignment, manifest, splits
+from stages.data import assignment, inspection, manifest, splits
 from stages.data.audit import audit, counts
 from stages.data.colours import colour
 from stages.data.datasets import DataSet
@@ -38,8 +38,9 @@ def run(
     background: Annotated[Literal["white", "black"] | list[int], "0 <= background <= 255"] = "white",
     nested: Literal["join", "error"] = "join",
     on_bad_image: Literal["skip", "error"] = "skip",
+    duplicates: Literal["report", "drop", "error"] = "report",
 ) -> None:
-    """Give images.npy, manifest.csv, dataset.json and audit.json.
+    """Give images.npy, manifest.csv, dataset.json, audit.json, duplicates.csv and pictures.json.
 
     A folder holds one folder a class, or train/, validation/ (or val/, valid/) and test/ with one folder a class each. A
     split that the folders do not give is drawn from the training images: `validation` and `test` are shares of each class.
@@ -49,6 +50,8 @@ def run(
     `source` may also be an archive of such a folder, a data set of Keras, or a CSV or Parquet table of path, label and, if
     wanted, split and group; its paths are relative to it, and `images` is the folder they lie in. Transparency is composited
     over `background`; images in folders below their class's are taken into that class or, by `nested`, refused.
+    Copies (exact, encoded anew, resized or mirrored) are never drawn into different splits or folds. `duplicates`: they are
+    told; dropped from training where one lies in another split, and all but one within training; or an error.
     """
     began = time.perf_counter()
     size = height_and_width(image_size)
@@ -59,14 +62,17 @@ def run(
     shares = {name: share for name, share in (("validation", validation), ("test", test)) if name not in dataset.given}
     if sum(shares.values()) >= 1:
         raise StageError(f"validation = {validation} and test = {test} leave nothing to train on", hint="keep their sum below 1")
-    chosen = dataset.items if subset is None else stratified(dataset.items, subset, seed)
-    assigned = assignment.assign(chosen, shares, seed, split)
-    items = manifest.numbered(assignment.fold(assigned, folds, seed, split) if folds else assigned)
+    chosen = manifest.numbered(dataset.items if subset is None else stratified(dataset.items, subset, seed))
+    looked = inspection.look(chosen, dataset.pixels, size)
+    assigned = assignment.assign(looked.held_together(chosen), shares, seed, split)
+    items = looked.as_they_were(assignment.fold(assigned, folds, seed, split) if folds else assigned, chosen)
     if split == "stable":
         _tell_shares(stage, items, shares)
-    checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored)
-    if across := checked["duplicates"]["across_splits"]:
-        stage.notice(f"{across} images lie in more than one split as exact copies; see the audit")
+    inspected = inspection.inspect(stage, items, looked, dataset.pixels, duplicates, seed)
+    items = inspected.items
+    checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored) | inspected.told
+    checked["files"] += len(checked["duplicates"]["dropped"])
+    inspected.write(stage.out)
     checked["pixels"] = _write_images(stage, dataset, items, size)
     manifest.write(stage.out / "manifest.csv", items)
     json_files.write(stage.out / "audit.json", checked)

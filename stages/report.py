@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from kpipe.stage import Stage, StageError
-from stages.reporting import costs, figures, palette, provenance, recipe, results, summary, svg, tables, verdict, wording
+from stages.reporting import audit, costs, figures, palette, provenance, recipe, results, summary, svg, tables, verdict, wording
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result
 from stages.reporting.wording import printable
@@ -102,6 +102,7 @@ def origins(complete: list[Result]) -> dict[str, Any]:
     return {
         "which": which,
         "audits": distinct(complete, "ingest"),
+        "audit_of": audit.shown,
         "sheets": contact_sheets(complete),
         "settings": provenance.by_stage(provenance.settings(complete)),
         "toml": provenance.toml(complete, which),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from stages.diagnosis.finding import Finding
 from stages.pixels import Contract, apply
 
+LEAKED = 0.01  # of a split's images: a larger share of copies changes its accuracy
+TELLING = 0.3  # of the way from chance to certainty, that the interval of a property's balanced accuracy must lie above
+VISIBLE = ("border colour", "mean brightness", "sharpness")  # properties that the objects themselves may have
 MOST_IMBALANCE = 3.0
 WIDEST_INTERVAL = 0.05  # half width at an accuracy of 0.9: two models 5 points apart could not be told apart
 
@@ -35,7 +38,14 @@ def value_range(contract: Contract) -> list[float]:
 
 def of_data(dataset: Mapping[str, Any], audit: Mapping[str, Any]) -> list[Finding]:
     """What in the data makes its measures say less than they seem to."""
-    return [*copies_across_splits(audit["duplicates"]), *imbalanced(audit), *few_test_images(dataset["counts"]["test"])]
+    return [
+        *copies_across_splits(audit["duplicates"]),
+        *near_copies_across_splits(audit["duplicates"], dataset["counts"]),
+        *conflicting_copies(audit["duplicates"]),
+        *spurious_cues(audit.get("cues", [])),
+        *imbalanced(audit),
+        *few_test_images(dataset["counts"]["test"]),
+    ]
 
 
 def copies_across_splits(duplicates: Mapping[str, Any]) -> Iterator[Finding]:
@@ -45,6 +55,53 @@ def copies_across_splits(duplicates: Mapping[str, Any]) -> Iterator[Finding]:
             "copies-across-splits", "warning", "The same images lie in more than one split",
             "Exact copies of images in another split are recognised rather than classified.",
             {"images": duplicates["across_splits"], "first": " = ".join(duplicates["pairs"][0])},
+        )  # fmt: skip
+
+
+def near_copies_across_splits(duplicates: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
+    """As exact ones; a note where they are too few to change an accuracy by much."""
+    near = duplicates.get("near", {})
+    if near.get("across_splits"):
+        shares = [leaked / sum(counts[split].values()) for split, leaked in duplicates["leaked"].items()]
+        yield Finding(
+            "near-copies-across-splits", "warning" if max(shares) > LEAKED else "note",
+            "Near copies of images lie in more than one split",
+            "An image encoded anew, resized or mirrored is recognised rather than classified.",
+            {"images": near["across_splits"], **{f"{s}_copies_of_training": n for s, n in duplicates["leaked"].items()},
+             "first": " = ".join(near["pairs"][0])},
+            'stages.ingest.params.duplicates = "drop"',
+        )  # fmt: skip
+
+
+def conflicting_copies(duplicates: Mapping[str, Any]) -> Iterator[Finding]:
+    """One picture, two classes: one of the labels is wrong."""
+    numbers = [duplicates.get("conflicting", 0), duplicates.get("near", {}).get("conflicting", 0)]
+    if any(numbers):
+        yield Finding(
+            "conflicting-labels", "warning", "The same picture is in more than one class",
+            "No network can be right on both; one of the labels is wrong.",
+            {"exact_copies": numbers[0], "near_copies": numbers[1]},
+        )  # fmt: skip
+
+
+def spurious_cues(cues: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """What tells the class without the object. Colours and detail may be the object's own: for these only a note.
+
+    The size of a file follows from the detail in the picture, so it is more than that only where it tells more than sharpness.
+    """
+    detail = max((cue["score"] for cue in cues if cue["property"] == "sharpness"), default=0.0)
+    for cue in cues:
+        chance, (low, high) = cue["chance"], cue["interval"]
+        if (low - chance) / (1 - chance) < TELLING:
+            continue
+        name = cue["property"]
+        visible = name in VISIBLE or ("file size" in name and low <= detail)
+        yield Finding(
+            "spurious-cue", "note" if visible else "warning", f"The {name} alone tells the class",
+            "A network may learn this instead of the objects, unless it is what makes the classes." if visible
+            else "The classes' files were made in different ways; a network may learn the traces of that instead of the objects.",
+            {"property": name, "balanced_accuracy": cue["score"], "interval": [low, high], "chance": chance,
+             "typical": ", ".join(f"{label}: {value}" for label, value in cue["typical"].items())},
         )  # fmt: skip
 
 

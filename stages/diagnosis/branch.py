@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kpipe.stage import Stage
 from stages import json_files, recipe_checks
 from stages.augment import recipe_from_json
+from stages.data import copies
 from stages.data.labels import sample
 from stages.data.rows import Rows
 from stages.diagnosis import augmentation, batchnorm_gap, label_errors, leakage, units
@@ -55,7 +56,7 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
     used = trained.training["batchnorm"]["used"]
     measured = [
         batchnorm_gap.find(used, modes, history[chosen - 1], lambda: recalibrated(trained)),
-        leakage.find(*shared(trained, predicted, splits)),
+        leakage.find(*shared(stage, trained, predicted, splits)),
         augmented(stage, trained, *predicted["train"]),
         label_errors.find(seen, [trained.labels.items[row].path for row in predicted["validation"][0]]),
     ]
@@ -83,12 +84,12 @@ def silent(trained: Trained, rows: NDArray[np.int64]) -> dict[str, float]:
 
 
 def shared(
-    trained: Trained, predicted: Predicted, splits: Mapping[str, Split]
+    stage: Stage, trained: Trained, predicted: Predicted, splits: Mapping[str, Split]
 ) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.bool_]]]:
-    """For validation and test: which images are training images too, and which were classified rightly."""
-    hashes, training = [item.hash for item in trained.labels.items], trained.labels.rows("train")
+    """For validation and test: which images are training images too, or near copies, and which were classified rightly."""
+    pictures, training = copies.identities(stage.inputs["ingest"], trained.labels.items), trained.labels.rows("train")
     judged = ("validation", "test")
-    leaked = {name: leakage.exact(hashes, training, predicted[name][0]) for name in judged}
+    leaked = {name: leakage.exact(pictures, training, predicted[name][0]) for name in judged}
     return leaked, {name: splits[name].predicted == splits[name].labels for name in judged}
 
 

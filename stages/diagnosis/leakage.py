@@ -38,7 +38,7 @@ def find(leaked: Mapping[str, NDArray[np.bool_]], right: Mapping[str, NDArray[np
     )
 
 
-def exact(hashes: Sequence[str], training: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """For each of the rows, whether its picture is that of a training row, byte for byte."""
-    known = {hashes[row] for row in training}
-    return np.array([hashes[row] in known for row in rows], bool)
+def exact(pictures: Sequence[str], training: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each of the rows, whether its picture is that of a training row; `pictures` are the same text for the same picture."""
+    known = {pictures[row] for row in training}
+    return np.array([pictures[row] in known for row in rows], bool)

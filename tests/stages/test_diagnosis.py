@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stages import check, evaluate, train
+from stages.data import copies, manifest
 from stages.data.labels import Labels
 from stages.diagnosis import batchnorm_gap, branch, input_scale, probe, untrained
 from stages.network import batchnorm
@@ -162,6 +163,19 @@ def test_a_healthy_run_has_no_findings(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, expected=tiny.UNIT)
     run.run("train", train.run, epochs=3, learning_rate=0.01)
     assert findings(run.run("evaluate", evaluate.run)) == []
+
+
+def test_near_copies_that_ingest_found_are_leaks(tmp_path: Path) -> None:
+    run = tiny.start(tmp_path, expected=tiny.UNIT)
+    run.run("train", train.run, epochs=3, learning_rate=0.01)
+    items = manifest.read(run.inputs["ingest"] / "manifest.csv")
+    validation, test, training = ([item.row for item in items if item.split == s] for s in ("validation", "test", "train"))
+    groups = np.array([item.row for item in items])
+    groups[validation[:3]] = groups[training[:3]]
+    groups[test[0]] = groups[test[1]]  # no leak
+    copies.write(run.inputs["ingest"], items, groups)
+    (found,) = findings(run.run("evaluate", evaluate.run))
+    assert (found["rule"], found["evidence"]) == ("leakage", {"validation_leaked": 3})
 
 
 def test_wrong_scaling_is_found_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -460,7 +460,10 @@ def test_photographs_keep_the_split_of_the_book(tmp_path):
     assert dataset(stage)["counts"] == {
         s: {"cats": n, "dogs": n} for s, n in (("train", 1000), ("validation", 500), ("test", 500))
     }
-    assert audit(stage)["others"] == ["README.md"] and not stage.notices
+    assert audit(stage)["others"] == ["README.md"]
+    assert audit(stage)["duplicates"]["near"]["pairs"] == [["train/dogs/dog.980.jpg", "validation/dogs/dog.1273.jpg"],
+                                                           ["train/dogs/dog.180.jpg", "train/dogs/dog.74.jpg"]]  # fmt: skip
+    assert [notice.split(";")[0] for notice in stage.notices] == ["1 image lies in more than one split as near copies"]
 
 
 def test_shares_that_chance_left_far_off_are_said(tmp_path):

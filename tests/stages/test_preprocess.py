@@ -17,8 +17,7 @@ def data(tmp_path, counts=(40, 40), size=32):
     for label, total in zip(("cats", "dogs"), counts, strict=True):
         (source / label).mkdir(parents=True)
         for n in range(total):
-            y, x = np.mgrid[0:40, 0:40]
-            picture = np.stack([6 * x, 6 * y, 0 * x + n + (100 if label == "cats" else 0)], -1).astype(np.uint8)
+            picture = np.random.default_rng([n, label == "cats"]).integers(0, 256, (40, 40, 3), dtype=np.uint8)
             Image.fromarray(picture).save(source / label / f"{n}.png")
     stage = Stage(out=tmp_path / "ingest", scratch=tmp_path / "scratch", store=tmp_path / "store")
     ingest.run(stage, source=source, image_size=size)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kpipe.stage import Branch, Stage, StageError
-from stages import report
+from stages import json_files, report
 from tests.stages.fake_artifacts import Data, Run, branches
 
 HOSTILE = Data(
@@ -199,3 +199,54 @@ def test_report_imports_no_keras() -> None:
     code = "import sys, stages.report; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+ODD = {
+    "duplicates": {
+        "across_splits": 1, "within": 0, "conflicting": 1, "pairs": [["a.png", "b.png"]], "leaked": {"validation": 0, "test": 1},
+        "near": {"across_splits": 2, "within": 0, "conflicting": 0, "pairs": [["c.png", "d.png"]], "distance": 7, "small": 3, "flat": 0},
+        "shown": [
+            {"kind": "near", "paths": ["<b>x</b>.png", "d.png"], "splits": ["train", "test"],
+             "labels": ["<script>alert(1)</script>", "plain"], "similarity": 0.99, "mirrored": True},
+        ],
+        "dropped": [{"path": "<i>e</i>.png", "copy_of": "f.png"}],
+    },
+    "outliers": {"brightness": {"median": 120.0, "total": 9, "unit": "mean luminance",
+                                "images": [{"path": "\"><i>g.png", "value": 3.5, "score": -7.1}]}},
+    "cues": [{"property": "file size", "score": 0.91, "interval": [0.85, 0.95], "chance": 0.5, "images": 90,
+              "typical": {"<script>alert(1)</script>": "20", "plain": "90"}}],
+}  # fmt: skip
+
+
+def with_audit(folder: Path, pictures: dict[str, str]) -> Path:
+    """The report of a run whose audit found something; class and file names are hostile."""
+    gathered = branches(folder / "run", two(), HOSTILE)
+    ingest = folder / "run" / "ingest"
+    audit = json_files.read(ingest / "audit.json") | ODD
+    json_files.write(ingest / "audit.json", audit)
+    json_files.write(ingest / "pictures.json", pictures)
+    return reported(folder, gathered)
+
+
+def test_copies_outliers_and_telling_properties_are_shown_with_pictures(tmp_path: Path) -> None:
+    pictures = {"<b>x</b>.png": "AAAA", '"><i>g.png': "BBBB"}
+    out = with_audit(tmp_path, pictures)
+    page = Page((out / "report.html").read_text())
+    assert page.open == [] and not [tag for tag, _ in page.tags if tag in ("script", "b", "i")]
+    shown = {attrs["src"]: attrs["alt"] for tag, attrs in page.tags if tag == "img" and "jpeg" in str(attrs["src"])}
+    assert shown == {
+        "data:image/jpeg;base64,AAAA": "<b>x</b>.png, <script>alert(1)</script>, train",
+        "data:image/jpeg;base64,BBBB": '"><i>g.png, brightness 3.5',
+    }
+    text = " ".join(page.text.split())
+    for words in (
+        "near copy, mirrored, correlation 0.9900 across splits two classes", "no picture", "<i>e</i>.png", "3 images of fewer than 16 pixels",
+        "brightness: 9 images far from the median of 120", "file size", "0.85 to 0.95",
+    ):  # fmt: skip
+        assert words in text
+
+
+def test_pictures_take_no_more_room_than_they_may(tmp_path: Path) -> None:
+    pictures = {"<b>x</b>.png": "A" * 1_400_000, "d.png": "B" * 200_000, '"><i>g.png': "CCCC"}
+    html = (with_audit(tmp_path, pictures) / "report.html").read_text()
+    assert "A" * 1_400_000 in html and "BBBB" * 9 not in html and "base64,CCCC" in html

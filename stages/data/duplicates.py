@@ -1,0 +1,146 @@
+"""Images that are copies of each other: exact, or encoded anew, resized or mirrored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.data import perceptual
+from stages.data.manifest import Item
+from stages.data.perceptual import Near
+from stages.data.traits import Traits
+
+SMALL = 16  # pixels of a side: below, different images are as near as copies of large ones, and only exact ones are told
+PAIRS_LISTED = 50  # of each kind
+Group = list[int]  # positions of images that are copies of each other
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which of N images are copies, by position."""
+
+    exact: NDArray[np.int64]  # (N,): the same number for the same pixels
+    all: NDArray[np.int64]  # (N,): the same number for copies, exact or near
+    near: Near
+    small: int = 0  # images that were compared by their pixels alone, because they are too small
+    flat: int = 0  # or without structure
+
+    def of(self, rows: NDArray[np.int64]) -> Copies:
+        """The copies among some of the images, which get new positions."""
+        place = np.full(len(self.exact), -1)
+        place[rows] = np.arange(len(rows))
+        pairs = place[self.near.pairs]
+        kept = (pairs >= 0).all(1)
+        near = replace(self.near, pairs=pairs[kept], similarity=self.near.similarity[kept], mirrored=self.near.mirrored[kept])
+        return replace(self, exact=self.exact[rows], all=self.all[rows], near=near)
+
+
+def find(items: Sequence[Item], traits: Traits) -> Copies:
+    """The copies among images; near ones are looked for among one of each exact copies that is large enough and not flat."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, first, exact = np.unique(traits.contents, return_index=True, return_inverse=True)
+    large = np.array([min(item.width, item.height) >= SMALL for item in items])
+    flat = perceptual.flat(traits)
+    compared = np.sort(first[(large & ~flat)[first]])
+    _, labels = np.unique([item.label for item in items], return_inverse=True)
+    near = perceptual.find(traits.of(compared), labels[compared])
+    near = replace(near, pairs=compared[near.pairs])
+    ends = np.concatenate([near.pairs, np.stack([np.arange(len(items)), first[exact]], axis=1)])
+    graph = coo_array((np.ones(len(ends)), ends.T), shape=(len(items), len(items)))
+    _, groups = connected_components(graph, directed=False)
+    return Copies(exact, groups.astype(np.int64), near, int((~large).sum()), int((large & flat).sum()))
+
+
+def groups(numbers: NDArray[np.int64]) -> list[Group]:
+    """Positions that have the same number, of numbers that several have, in the order of the first."""
+    found: dict[int, Group] = defaultdict(list)
+    for position, number in enumerate(numbers.tolist()):
+        found[number].append(position)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def surplus(items: Sequence[Item], copies: Copies) -> dict[int, int]:
+    """Training images that are copies -> which image stays for them.
+
+    That is one of validation or test where there is one, or else the largest training image.
+    """
+    stays: dict[int, int] = {}
+    for group in groups(copies.all):
+        training = [i for i in group if items[i].split == "train"]
+        others = [i for i in group if items[i].split != "train"]
+        kept = others[0] if others else max(training, key=lambda i: (items[i].width * items[i].height, -i))
+        stays |= {i: kept for i in training if i != kept}
+    return dict(sorted(stays.items()))
+
+
+def summary(items: Sequence[Item], copies: Copies) -> dict[str, Any]:
+    """How many there are, as plain data, and the first pairs of paths.
+
+    "across_splits": groups of copies in more than one split; "within": groups in one split only; "conflicting": groups with
+    more than one class; "pairs": those across splits first. At the top are exact copies, under "near" groups that hold more
+    than those; "leaked": validation and test images with a copy in training.
+    """
+    exact = groups(copies.exact)
+    wider = [group for group in groups(copies.all) if len({int(copies.exact[i]) for i in group}) > 1]
+    linked = [[int(a), int(b)] for a, b in copies.near.pairs]
+    return {
+        **_counted(items, exact, [[a, b] for group in exact for a, b in combinations(group[: PAIRS_LISTED + 1], 2)]),
+        "near": {
+            **_counted(items, wider, linked),
+            "distance": copies.near.distance,
+            "small": copies.small,
+            "flat": copies.flat,
+        },
+        "leaked": {split: len(_leaked(items, copies, split)) for split in ("validation", "test")},
+    }
+
+
+def _counted(items: Sequence[Item], found: Sequence[Group], pairs: Sequence[Group]) -> dict[str, Any]:
+    across = sum(crosses(items, group) for group in found)
+    first = sorted(pairs, key=lambda pair: not crosses(items, pair))[:PAIRS_LISTED]
+    return {
+        "across_splits": across,
+        "within": len(found) - across,
+        "conflicting": sum(conflicts(items, group) for group in found),
+        "pairs": [[items[a].path, items[b].path] for a, b in first],
+    }
+
+
+def _leaked(items: Sequence[Item], copies: Copies, split: str) -> list[int]:
+    trained = {int(group) for group, item in zip(copies.all, items, strict=True) if item.split == "train"}
+    return [i for i, item in enumerate(items) if item.split == split and int(copies.all[i]) in trained]
+
+
+def crosses(items: Sequence[Item], group: Sequence[int]) -> bool:
+    """Whether copies lie in more than one split."""
+    return len({items[i].split for i in group}) > 1
+
+
+def conflicts(items: Sequence[Item], group: Sequence[int]) -> bool:
+    """Whether copies are called differently."""
+    return len({items[i].label for i in group}) > 1
+
+
+def telling(items: Sequence[Item], copies: Copies, most: int) -> Iterator[dict[str, Any]]:
+    """The pairs to look at, at most so many exact and so many near ones: across splits or classes first."""
+    near = zip(copies.near.pairs.tolist(), copies.near.similarity.tolist(), copies.near.mirrored.tolist(), strict=True)
+    pairs = [("exact", pair[:2], 1.0, False) for pair in groups(copies.exact)] + [("near", p, s, m) for p, s, m in near]
+    pairs.sort(key=lambda told: -crosses(items, told[1]) - conflicts(items, told[1]))
+    for kind in ("exact", "near"):
+        for _, pair, similarity, mirrored in [told for told in pairs if told[0] == kind][:most]:
+            yield {
+                "kind": "same file" if len({items[i].hash for i in pair}) == 1 else "same pixels" if kind == "exact" else "near",
+                "paths": [items[i].path for i in pair],
+                "splits": [items[i].split for i in pair],
+                "labels": [items[i].label for i in pair],
+                "similarity": round(similarity, 4),
+                "mirrored": mirrored,
+            }

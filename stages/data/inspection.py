@@ -1,0 +1,143 @@
+"""What is odd about the pictures of a data set, and what is done about copies among them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from kpipe.stage import Stage, StageError
+from stages import json_files
+from stages.data import copies, cues, duplicates, manifest, outliers, perceptual, splits, traits
+from stages.data.duplicates import Copies
+from stages.data.manifest import Item
+from stages.data.traits import Traits
+
+Handling = Literal["report", "drop", "error"]
+Pixels = Callable[[Item], NDArray[np.uint8]]
+PAIRS_SHOWN = 12  # of exact copies, and of near ones
+OUTLIERS_SHOWN = 8  # of each property
+LONGEST = 96  # pixels of a picture's longer side
+QUALITY = 80  # of a picture as JPEG
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """The images that stay, numbered anew, and what was found."""
+
+    items: list[Item]
+    told: dict[str, Any]  # for audit.json
+    groups: NDArray[np.int64]  # for each item; the same number for copies
+    pictures: Mapping[str, str]  # path -> JPEG in base64, of the images that `told` wants shown
+
+    def write(self, folder: Path) -> None:
+        """duplicates.csv and pictures.json into ingest's artifact."""
+        copies.write(folder, self.items, self.groups)
+        json_files.write(folder / "pictures.json", self.pictures)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was seen of images, in their order."""
+
+    seen: Traits
+    found: Copies
+
+    def held_together(self, items: Sequence[Item]) -> list[Item]:
+        """The items, copies under one hash, so that none that depends on the hash tears them apart."""
+        first: dict[int, str] = {}
+        return [replace(item, hash=first.setdefault(int(g), item.hash)) for g, item in zip(self.found.all, items, strict=True)]
+
+    def as_they_were(self, items: Sequence[Item], before: Sequence[Item]) -> list[Item]:
+        """The items under their own hashes again."""
+        return [replace(item, hash=own.hash) for item, own in zip(items, before, strict=True)]
+
+
+def look(items: Sequence[Item], pixels: Pixels, size: tuple[int, int]) -> Looked:
+    """Look at every prepared picture once."""
+    seen = traits.measure((pixels(item) for item in items), size)
+    return Looked(seen, duplicates.find(items, seen))
+
+
+def inspect(stage: Stage, items: Sequence[Item], looked: Looked, pixels: Pixels, handling: Handling, seed: int) -> Inspected:
+    """What was seen, told. Copies are told, an error, or leave training; images of other splits all stay."""
+    seen, found = looked.seen, looked.found
+    if handling == "error":
+        _refuse(items, found)
+    surplus = duplicates.surplus(items, found) if handling == "drop" else {}
+    rows = np.array([row for row in range(len(items)) if row not in surplus], np.int64)
+    kept = manifest.numbered(items[row] for row in rows)
+    _check_classes_left(items, kept)
+    shown = list(duplicates.telling(items, found, PAIRS_SHOWN))
+    left = found.of(rows)
+    told: dict[str, Any] = {
+        "duplicates": {
+            **duplicates.summary(kept, left),
+            "handling": handling,
+            "shown": shown,
+            "dropped": [{"path": items[row].path, "copy_of": items[of].path} for row, of in surplus.items()],
+        },
+        "outliers": outliers.find(kept, seen.of(rows)),
+        "cues": cues.find(kept, seen.of(rows), seed),
+    }
+    _notice(stage, told["duplicates"])
+    paths = set(_paths(told))
+    return Inspected(kept, told, left.all, {item.path: picture(pixels(item)) for item in items if item.path in paths})
+
+
+def _paths(told: Mapping[str, Any]) -> Iterator[str]:
+    for pair in told["duplicates"]["shown"]:
+        yield from pair["paths"]
+    for one in told["outliers"].values():
+        yield from (image["path"] for image in one["images"][:OUTLIERS_SHOWN])
+
+
+def picture(pixels: NDArray[np.uint8]) -> str:
+    """A small JPEG of a picture (H, W, 3), in base64."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((LONGEST, LONGEST))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=QUALITY)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _refuse(items: Sequence[Item], found: Copies) -> None:
+    if not (groups := duplicates.groups(found.all)):
+        return
+    groups.sort(key=lambda group: -duplicates.crosses(items, group) - duplicates.conflicts(items, group))
+    pairs = splits.listed([f"{items[a].path} = {items[b].path}" for a, b, *_ in groups], most=3)
+    raise StageError(
+        f"images that are copies of others: {sum(len(group) - 1 for group in groups)}, {pairs}",
+        hint='remove one of each, or set duplicates = "drop" (copies leave training) or "report"',
+    )
+
+
+def _check_classes_left(items: Sequence[Item], kept: Sequence[Item]) -> None:
+    left = {item.label for item in kept if item.split == "train"}
+    if gone := sorted({item.label for item in items if item.split == "train"} - left):
+        raise StageError(
+            f"all training images of {splits.listed(gone)} are copies of validation, test or other training images",
+            hint='add images, or set duplicates = "report"',
+        )
+
+
+def _notice(stage: Stage, told: Mapping[str, Any]) -> None:
+    """What a person must know about copies: what was dropped, what lies in several splits, what could not be compared."""
+    if dropped := told["dropped"]:
+        first = splits.listed([f"{one['path']} = {one['copy_of']}" for one in dropped], most=3)
+        images = "image" if len(dropped) == 1 else "images"
+        stage.notice(f"{len(dropped)} training {images} dropped, for which copies stay: {first}")
+    hint = "" if told["handling"] == "drop" else '; set duplicates = "drop" to take them out of training'
+    for across, how in ((told["across_splits"], "as exact copies"), (told["near"]["across_splits"], "as near copies")):
+        if across:
+            lie = "image lies" if across == 1 else "images lie"
+            stage.notice(f"{across} {lie} in more than one split {how}; see the audit{hint}")
+    if told["near"]["distance"] < perceptual.DISTANCE:
+        stage.notice("the images are too alike to look for all near copies")
