@@ -124,6 +124,8 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
     "evaluate": (
         [
             "augment.py",
+            "bootstrap.py",
+            "calibration.py",
             "data/copies.py",
             "data/labels.py",
             "data/manifest.py",
@@ -164,6 +166,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "pixels.py",
             "recipe_checks.py",
             "trained.py",
+            "weighted.py",
         ],
         ["jax", "keras", "numpy", "scipy", "sklearn", "tensorflow"],
     ),

@@ -50,7 +50,7 @@ def empty(folder):
 
 def ingested(tmp_path, source, name="out", **params):
     stage = Stage(out=tmp_path / name, scratch=tmp_path / "scratch", store=tmp_path / "store")
-    ingest.run(stage, source=source, **{"image_size": 8, **params})
+    ingest.run(stage, source=source, **{"image_size": 8, "split": "exact", **params})
     return stage
 
 
@@ -69,7 +69,7 @@ def dataset(stage):
 
 def test_a_folder_a_class_gives_array_manifest_and_counts(tmp_path):
     source = by_class(tmp_path / "pets")
-    stage = ingested(tmp_path, source, split="exact")
+    stage = ingested(tmp_path, source)
     found, array = rows(stage), np.load(stage.out / "images.npy")
     assert list(found[0]) == [
         "row",
@@ -125,7 +125,7 @@ def test_folders_that_are_split_stay_as_they_are(tmp_path, names):
 
 
 def test_a_missing_test_folder_is_drawn_from_train_and_said(tmp_path):
-    stage = ingested(tmp_path, split_folders(tmp_path / "pets", ("train", "val"), each=10), test=0.2, split="exact")
+    stage = ingested(tmp_path, split_folders(tmp_path / "pets", ("train", "val"), each=10), test=0.2)
     assert dataset(stage)["counts"] == {s: {"cats": n, "dogs": n} for s, n in (("train", 8), ("validation", 10), ("test", 2))}
     assert all(row["path"].startswith("train/") for row in rows(stage) if row["split"] == "test")
     assert dataset(stage)["split"] == "as found, test drawn from train by kpipe"
@@ -197,7 +197,7 @@ def bad_files(source):
 
 
 def test_bad_images_are_skipped_and_named_with_their_reason(tmp_path):
-    stage = ingested(tmp_path, bad_files(by_class(tmp_path / "pets")), split="exact")
+    stage = ingested(tmp_path, bad_files(by_class(tmp_path / "pets")))
     skipped = {s["path"]: s["reason"] for s in audit(stage)["skipped"]}
     assert skipped == {"cats/empty.jpg": "empty file", "cats/page.JPG": "an HTML page, not an image", "dogs/cut.png": "truncated"}
     assert audit(stage)["others"] == ["dogs/notes.txt"] and audit(stage)["files"] == 24
@@ -467,13 +467,13 @@ def test_photographs_keep_the_split_of_the_book(tmp_path):
 
 
 def test_shares_that_chance_left_far_off_are_said(tmp_path):
-    stage = ingested(tmp_path, by_class(tmp_path / "pets"))
+    stage = ingested(tmp_path, by_class(tmp_path / "pets"), split="stable")
     assert any('instead of 15.0%; split = "exact" comes closer' in notice for notice in stage.notices)
-    assert ingested(tmp_path, tmp_path / "pets", split="exact").notices == []
+    assert ingested(tmp_path, tmp_path / "pets").notices == []
 
 
 def test_folds_and_a_sample_stand_in_the_manifest(tmp_path):
-    stage = ingested(tmp_path, by_class(tmp_path / "pets"), split="exact", folds=3, subset=12)
+    stage = ingested(tmp_path, by_class(tmp_path / "pets"), folds=3, subset=12)
     found = rows(stage)
     assert len(found) == 12 == len(np.load(stage.out / "images.npy"))
     assert {row["fold"] for row in found if row["split"] == "test"} == {"-1"}
@@ -485,6 +485,6 @@ def test_folds_and_a_sample_stand_in_the_manifest(tmp_path):
 
 @pytest.mark.parametrize(("folds", "fold", "said"), [(None, 0, "the images are in no folds"), (3, 3, "there are 3")])
 def test_a_fold_that_there_is_not(tmp_path, folds, fold, said):
-    stage = ingested(tmp_path, by_class(tmp_path / "pets"), split="exact", folds=folds)
+    stage = ingested(tmp_path, by_class(tmp_path / "pets"), folds=folds)
     with pytest.raises(StageError, match=said):
         Labels(stage.out, fold)

@@ -20,7 +20,7 @@ def data(tmp_path, counts=(40, 40), size=32):
             picture = np.random.default_rng([n, label == "cats"]).integers(0, 256, (40, 40, 3), dtype=np.uint8)
             Image.fromarray(picture).save(source / label / f"{n}.png")
     stage = Stage(out=tmp_path / "ingest", scratch=tmp_path / "scratch", store=tmp_path / "store")
-    ingest.run(stage, source=source, image_size=size)
+    ingest.run(stage, source=source, image_size=size, split="exact")
     return stage.out
 
 

@@ -40,7 +40,7 @@ def test_a_table_gives_what_the_folder_gives(tmp_path):
 
 def test_split_and_group_are_those_of_the_table(tmp_path):
     splits = ["train", "Val", "TEST", "train"]
-    lines = [f"{line},{splits[i % 4]},owner {i // 2}" for i, line in enumerate(pets(tmp_path, each=8))]
+    lines = [f"{line},{splits[i // 2 % 4]},owner {i // 2}" for i, line in enumerate(pets(tmp_path, each=8))]
     found = read(tmp_path, lines, header="path,label,split,group")
     told = {line.split(",")[0]: line.split(",") for line in lines}
     names = {"train": "train", "Val": "validation", "TEST": "test"}
@@ -52,6 +52,12 @@ def test_split_and_group_are_those_of_the_table(tmp_path):
             told[row["path"]][3],
         )
     assert dataset(found)["split"] == "as found"
+
+
+def test_a_group_that_the_table_tears_apart_is_refused(tmp_path):
+    lines = [f"{line},{('train', 'test')[i % 2]},owner {i // 2}" for i, line in enumerate(pets(tmp_path, each=8))]
+    with pytest.raises(StageError, match="group owner 0, owner 1.* lies in several splits"):
+        read(tmp_path, lines, header="path,label,split,group")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
