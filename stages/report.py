@@ -11,12 +11,26 @@ from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from kpipe.stage import Stage, StageError
-from stages.reporting import audit, costs, figures, palette, provenance, recipe, results, summary, svg, tables, verdict, wording
+from stages.reporting import (
+    audit,
+    calibration,
+    costs,
+    figures,
+    palette,
+    provenance,
+    recipe,
+    results,
+    summary,
+    svg,
+    tables,
+    verdict,
+    wording,
+)
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result
 from stages.reporting.wording import printable
 
-FILTERS = ("count", "decimals", "evidence", "fixed", "flops", "memory", "p_value", "plural", "seconds")
+FILTERS = ("between", "count", "decimals", "evidence", "fixed", "flops", "memory", "p_value", "plural", "seconds")
 
 
 def run(stage: Stage) -> None:
@@ -83,6 +97,7 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "beats_majority": verdict.beats_majority,
         "per_class": tables.per_class,
         "confusions": tables.confusions,
+        "calibrated": calibration.verdict,
         "f1": tables.f1_by_class(complete),
         "recipe": recipe,
         "spent": costs.spent,
@@ -130,6 +145,7 @@ def draw(complete: list[Result], folder: Path) -> dict[str, Markup]:
         drawn[f"curves-{result.slug}"] = figures.learning_curves(result, colors, limit)
         drawn |= {name: recipe.finder_curve(name, result, phase, colors) for name, phase in recipe.found_rates(result)}
         drawn[f"confusion-{result.slug}"] = figures.confusion(result, colors)
+        drawn[f"calibration-{result.slug}"] = calibration.reliability(result, colors)
     for name, text in drawn.items():
         (folder / f"{name}.svg").write_text(svg.on_paper(text), encoding="utf-8", newline="\n")
     return {name: Markup(svg.inline(text, name)) for name, text in drawn.items()}

@@ -40,6 +40,8 @@ def _row(result: Result) -> dict[str, Any]:
         "majority_accuracy": metrics["test"]["majority_accuracy"],
         "epochs_run": training.get("epochs_run"),
         "epoch_chosen": training.get("epoch_chosen"),
+        "temperature": metrics["calibration"]["temperature"],
+        "calibration_error": metrics["calibration"]["before"]["error"],
         "findings": ";".join(sorted({finding["rule"] for finding in result.findings})),
         **{f"findings_{severity}": severities.count(severity) for severity in SEVERITIES},
     }
@@ -52,9 +54,15 @@ def _split_columns(split: str, scores: dict[str, Any]) -> dict[str, Any]:
         f"{split}_accuracy": scores["accuracy"],
         f"{split}_accuracy_low": low,
         f"{split}_accuracy_high": high,
-        f"{split}_macro_f1": scores["macro_f1"],
-        f"{split}_log_loss": scores["log_loss"],
+        **{
+            column: value for name in ("macro_f1", "auc", "log_loss") for column, value in _with_ends(split, name, scores).items()
+        },
     }
+
+
+def _with_ends(split: str, name: str, scores: dict[str, Any]) -> dict[str, Any]:
+    low, high = scores[f"{name}_interval"] or (None, None)
+    return {f"{split}_{name}": scores[name], f"{split}_{name}_low": low, f"{split}_{name}_high": high}
 
 
 def _training_columns(modes: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
@@ -18,6 +19,11 @@ def decimals(images: int) -> int:
     half = 1 / math.sqrt(images)
     exponent = math.floor(math.log10(half))
     return min(4, max(2, -exponent + int(half < 2.0 * 10.0**exponent)))
+
+
+def between(interval: Sequence[float] | None, digits: int) -> str:
+    """` [0.81, 0.93]`; nothing where there is no interval."""
+    return f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else ""
 
 
 def fixed(value: float, digits: int) -> str:

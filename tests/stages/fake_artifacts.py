@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from kpipe.stage import Branch
+from stages import calibration
 
 CONTRACTS = {
     "model": {"channel_order": "bgr", "scale": 1.0, "offset": [-103.939, -116.779, -123.68]},
@@ -180,9 +181,10 @@ def write_evaluate(folder: Path, run: Run, ingest: Path, data: Data) -> None:
     modes = {"inference": {"accuracy": run.accuracy, "loss": 0.1}, "batch_statistics": {"accuracy": run.accuracy, "loss": 0.1}}
     metrics: dict[str, Any] = {"classes": list(data.classes), "train_modes": {"images": 256, **modes}}
     metrics |= {"parameters": PARAMETERS[run.model], "trainable_parameters": PARAMETERS[run.model]}
-    for split in ("validation", "test"):
-        chosen = (shown["split"] == split).to_numpy()
+    parts = {split: (shown["split"] == split).to_numpy() for split in ("validation", "test")}
+    for split, chosen in parts.items():
         metrics[split] = scores(truth[chosen], predicted[chosen], probabilities[chosen], list(data.classes))
+    metrics["calibration"] = calibration.tell(*((probabilities[chosen], truth[chosen]) for chosen in parts.values()))
     dump(folder / "metrics.json", metrics)
     dump(folder / "findings.json", list(run.findings))
 
@@ -201,12 +203,18 @@ def scores(truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, 
         "images": n,
         "accuracy": accuracy,
         "accuracy_interval": [float(centre - half), float(centre + half)],
-        "macro_f1": float(np.mean(columns[2])),
-        "log_loss": float(log_loss(truth, probabilities, labels=order)),
+        **with_interval("macro_f1", float(np.mean(columns[2]))),
+        **with_interval("log_loss", float(log_loss(truth, probabilities, labels=order))),
+        **with_interval("auc", 0.9),
         "confusion": confusion_matrix(truth, predicted, labels=order).tolist(),
         "per_class": per_class,
         "majority_accuracy": float(np.bincount(truth, minlength=len(classes)).max() / n),
     }
+
+
+def with_interval(name: str, value: float) -> dict[str, Any]:
+    """A metric between two ends."""
+    return {name: value, f"{name}_interval": [value - 0.02, value + 0.02]}
 
 
 def record(need: str, run: Run, data: Data) -> dict[str, Any]:

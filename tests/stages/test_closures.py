@@ -177,6 +177,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "report.html",
             "report.py",
             "reporting/audit.py",
+            "reporting/calibration.py",
             "reporting/costs.py",
             "reporting/figures.py",
             "reporting/palette.py",

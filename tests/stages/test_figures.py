@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stages.reporting import figures, palette, svg
+from stages.reporting import calibration, figures, palette, svg
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result, read_results
 from tests.stages.fake_artifacts import Data, Run, branches
@@ -31,6 +31,7 @@ def drawings(results: list[Result]) -> dict[str, str]:
         "costs": figures.costs(results, COLORS),
         "curves": figures.learning_curves(results[0], COLORS),
         "confusion": figures.confusion(results[0], COLORS),
+        "calibration": calibration.reliability(results[0], COLORS),
     }
 
 

@@ -95,7 +95,13 @@ def test_report_gives_page_table_and_figures(out: Path) -> None:
     assert sorted(file.name for file in out.iterdir()) == ["figures", "report.csv", "report.html"]
     drawn = sorted(file.name for file in (out / "figures").iterdir())
     branch = ["1-resnet50.svg", "2-vgg16.svg"]
-    assert drawn == [*(f"confusion-{b}" for b in branch), "costs.svg", *(f"curves-{b}" for b in branch), "intervals.svg"]
+    names = ("calibration", "confusion")
+    assert drawn == [
+        *(f"{name}-{b}" for name in names for b in branch),
+        "costs.svg",
+        *(f"curves-{b}" for b in branch),
+        "intervals.svg",
+    ]
     rows = list(csv.DictReader(io.StringIO((out / "report.csv").read_text())))
     assert [row["model"] for row in rows] == ["resnet50", "vgg16"]
     assert 0.8 < float(rows[1]["test_accuracy"]) < 0.95

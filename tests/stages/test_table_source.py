@@ -56,7 +56,7 @@ def test_split_and_group_are_those_of_the_table(tmp_path):
 
 def test_a_group_that_the_table_tears_apart_is_refused(tmp_path):
     lines = [f"{line},{('train', 'test')[i % 2]},owner {i // 2}" for i, line in enumerate(pets(tmp_path, each=8))]
-    with pytest.raises(StageError, match="group owner 0, owner 1.* lies in several splits"):
+    with pytest.raises(StageError, match=r"group owner 0, owner 1.* lies in several splits"):
         read(tmp_path, lines, header="path,label,split,group")
 
 
