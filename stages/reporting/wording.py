@@ -22,8 +22,8 @@ def decimals(images: int) -> int:
 
 
 def between(interval: Sequence[float] | None, digits: int) -> str:
-    """` [0.81, 0.93]`; nothing where there is no interval."""
-    return f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else ""
+    """` (0.81 to 0.93)`; nothing where there is no interval."""
+    return f" ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})" if interval else ""
 
 
 def fixed(value: float, digits: int) -> str:
