@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign
 from stages.diagnosis.input_scale import (
     LOOKED_AT,
+    SERIOUS,
     TOLERANCE,
     Sample,
     contract_distances,
@@ -30,9 +32,9 @@ AS = {
 }
 
 
-def find(network: Foreign, sample: Sample, images: NDArray[Any]) -> Finding | None:
+def find(network: Foreign, sample: Sample, images: NDArray[Any], accuracy: float) -> Finding | None:
     """The finding, or None where the pixels fit, or nothing tells what the first layers were made for. The network is given
-    `images` for those of the sample.
+    `images` for those of the sample, and has this `accuracy` on validation images.
 
     The first BatchNormalization remembers it. A network without one, whose first kernel has seen pictures, is taken for a
     published one: the probe then tells what its pixels cost.
@@ -48,4 +50,6 @@ def find(network: Foreign, sample: Sample, images: NDArray[Any]) -> Finding | No
     if mismatch(given[:LOOKED_AT], wanted[:LOOKED_AT]) <= TOLERANCE:
         return None
     found = wrong_scaling(entry, given, wanted, sample.labels, AS[made_for])
+    if found.severity == "note" and found.effect and found.effect.with_fix - accuracy > SERIOUS:
+        return replace(found, severity="warning", evidence={**found.evidence, "accuracy_of_the_network": accuracy})
     return None if entry.first is None and found.severity == "note" else found  # then only the probe knows

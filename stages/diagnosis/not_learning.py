@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
@@ -15,8 +16,9 @@ LEARNED = 0.97  # of the loss of who only knows the classes' shares: below this 
 BETTER = 0.05  # accuracy above that of naming the most frequent class: with it something was learned
 SILENT = 0.9  # of a layer's units that never fire: nothing passes
 ROSE = 1.3  # times the smallest loss before
-THROWN = 100  # times the loss of who only knows the shares: no first weights have so much, steps too large made it
+THROWN = 30  # times the loss of who only knows the shares: no first weights have so much, steps too large made it
 STRAIGHT = 0.1  # spread of the falls from epoch to epoch, in the mean fall: a loss that falls in a line has met no bend yet
+CREPT = 0.05  # of the loss, fallen in a line over the whole training: hardly anything happened
 STILL_FALLS = 0.03  # of the loss, in the last epoch
 STILL = 1e-3  # largest change of a layer, in its own size, that leaves the network as it was
 
@@ -32,7 +34,11 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
         return not_finite(seen, int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
     if loss.max(initial=0.0) > THROWN * seen.entropy:
         return thrown(seen, int(loss.argmax()) + 1, float(loss.max()))
-    if len(loss) < EPOCHS or steps < STEPS or knows(seen):
+    if len(loss) < EPOCHS or steps < STEPS:
+        return None
+    if crept(loss):
+        return too_low(seen, {"loss_first": loss[0], "loss_last": loss[-1], "loss_of_knowing_the_shares_alone": seen.entropy})
+    if knows(seen):
         return None
     end = slice(-max(len(loss) // 3, 1), None)  # what was learned before, and lost, is not known any more
     better = seen.majority + BETTER + 1 / np.sqrt(len(seen.training_labels))  # two standard errors of a guess
@@ -50,6 +56,17 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
         because = "; ".join(finding.title for finding in blamed)
         return told(seen, evidence, "not-learning", because, blamed[0].fix, 0.8)
     return silent(seen, evidence) or too_low(seen, evidence) or random_backbone(seen, evidence) or too_high(seen, evidence)
+
+
+def crept(loss: NDArray[np.float64]) -> bool:
+    """Whether the loss fell in a straight line, and hardly at all; what first weights know by chance does not matter then."""
+    return straight(loss) and loss[0] - loss[-1] < CREPT * loss[0]
+
+
+def straight(loss: NDArray[np.float64]) -> bool:
+    """Whether it fell by about as much in every epoch: no weight has come far enough to change the slope."""
+    falls = -np.diff(loss)
+    return bool(len(falls) > 1 and falls.min() > 0 and falls.std() < STRAIGHT * falls.mean())
 
 
 def knows(seen: Seen) -> bool:
@@ -116,7 +133,7 @@ def too_low(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
         return told(
             seen, evidence | {"largest_change": max(learned.values())}, "learning-rate-low", because, another_rate(seen, 100), 0.9
         )
-    if falls.min() > 0 and falls.std() < STRAIGHT * falls.mean():
+    if straight(seen.column("loss")):
         because = f"it fell by {falls.mean():.2g} in every epoch, in a straight line; steps were too small"
         return told(seen, evidence | {"fall_an_epoch": falls.mean()}, "learning-rate-low", because, another_rate(seen, 100), 0.8)
     if falls.min() > 0 and falls[-1] > STILL_FALLS * evidence["loss_last"]:

@@ -9,6 +9,7 @@ from stages.diagnosis.seen import Seen
 
 GAP = 0.15  # training accuracy above validation accuracy
 ROSE = 1.25  # times its smallest value: the validation loss at the end
+KNOWN, FAR_BEHIND = 0.98, 0.25  # training accuracy, and how far validation lies below it
 LATER = 2  # epochs after the best one
 PARAMETERS_PER_IMAGE = 1000  # of the layers that learn: above, the images do not determine them
 
@@ -42,6 +43,25 @@ def find(seen: Seen) -> Finding | None:
     )
 
 
+def by_heart(seen: Seen) -> Finding | None:
+    """All training images are known, and far fewer of validation, though its loss does not rise: too few images to learn from."""
+    training = seen.column("accuracy")
+    if not len(training) or training[-1] < KNOWN or training[-1] - seen.validation.accuracy < FAR_BEHIND:
+        return None
+    gap = training[-1] - seen.validation.accuracy
+    if not above_interval(seen, training[-1]):
+        return None
+    return Finding(
+        rule="overfitting",
+        severity="note",
+        title="The network knows its training images by heart",
+        cause=f"Training accuracy is {training[-1]:.2f}, {gap:.2f} above validation, whose loss does not rise: "
+        f"{len(seen.training_labels)} training images do not tell it more.",
+        evidence={"gap": gap, "training_images": len(seen.training_labels), **size(seen)},
+        fix=fix(seen) if flat_and_large(seen) else None,
+    )
+
+
 def above_interval(seen: Seen, accuracy: float) -> bool:
     """Whether a training accuracy is above all that validation's may be."""
     return bool(accuracy > seen.validation.interval()[1])
@@ -55,11 +75,15 @@ def size(seen: Seen) -> dict[str, float]:
 
 def fix(seen: Seen) -> str | None:
     """A smaller head where it is too large for so few images, else an end at the best epoch, unless that is asked for."""
-    many = size(seen).get("parameters_per_image", 0.0) > PARAMETERS_PER_IMAGE
-    flat = seen.settings.get("head", {}).get("pooling") == "flatten"
-    if many and flat:
+    if flat_and_large(seen):
         return 'stages.train.params.pooling = "avg"'
     return None if seen.settings.get("early_stopping") else "stages.train.params.early_stopping = 3"
+
+
+def flat_and_large(seen: Seen) -> bool:
+    """Whether the head takes every place of the feature map for itself, with more parameters than the images can determine."""
+    many = size(seen).get("parameters_per_image", 0.0) > PARAMETERS_PER_IMAGE
+    return many and seen.settings.get("head", {}).get("pooling") == "flatten"
 
 
 def unfinished(seen: Seen) -> Finding | None:

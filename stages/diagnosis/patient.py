@@ -17,7 +17,7 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.folder import Folder
 from stages.diagnosis.foreign import Foreign, as_probabilities, probabilities
 from stages.diagnosis.input_scale import Sample
-from stages.diagnosis.misaligned import best_naming, sure
+from stages.diagnosis.misaligned import BY_CHANCE, best_naming, guessed
 from stages.diagnosis.seen import Seen, Split
 from stages.network import batchnorm
 from stages.network.feed import Feed
@@ -63,7 +63,9 @@ class Patient:
     def measured(self) -> Iterator[Finding]:
         """On the pixels and on BatchNormalization."""
         train = self.pictures.train
-        if scale := foreign_scale.find(self.network, Sample(train.images, train.labels), self.pixels["train"]):
+        if scale := foreign_scale.find(
+            self.network, Sample(train.images, train.labels), self.pixels["train"], self.splits["validation"].accuracy
+        ):
             yield scale
         if self.network.learning():
             epoch = {"val_accuracy": self.splits["validation"].accuracy}
@@ -105,7 +107,7 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
     some = sample(np.arange(len(pictures.train.labels)), TRIED, 0)
     images, labels = pictures.train.images[some], pictures.train.labels[some]
     whole_numbers = "int" in network.whole.inputs[0].dtype
-    known: dict[str, tuple[float, float, bool]] = {}  # accuracy, loss, whether it is sure
+    known: dict[str, tuple[float, float, float]] = {}  # accuracy, loss, probability that guesses are as good
     for name in ["none"] if whole_numbers else sorted(CONTRACTS, key=lambda name: name != "none"):
         values = probabilities(network.whole, prepared(name, images))
         if values.shape[1] != classes:
@@ -113,11 +115,11 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
             raise StageError(says, hint="give the folder that it was trained on")
         split = Split(values, labels)
         accuracy, naming = best_naming(split, classes)
-        known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], labels)[0], sure(split)
+        known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], labels)[0], guessed(split, accuracy, naming)
         if known["none"][0] >= 1 - BETTER:  # no other could be so much better
             return "none"
     best = min(known, key=lambda name: known[name][1])
-    if known[best][0] <= known["none"][0] + BETTER or not known[best][2]:
+    if known[best][0] <= known["none"][0] + BETTER or known[best][2] > BY_CHANCE:
         return "none"
     stage.notice(
         f'the network knows its training images best with pixels scaled as "{best}" (accuracy {known[best][0]:.2f}; as they are '

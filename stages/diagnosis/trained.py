@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from stages.diagnosis import imbalance, misaligned, not_learning, overfitting, validation_stuck, weights
+from stages.diagnosis import dead_units, imbalance, misaligned, not_learning, overfitting, validation_stuck, weights
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
 
 Rule = Callable[[Seen], Finding | None]
 CAUSES: tuple[Rule, ...] = (misaligned.find, imbalance.find, weights.frozen_moved, weights.unfrozen_stayed)
-SYMPTOMS: tuple[Rule, ...] = (validation_stuck.find, validation_stuck.collapse)  # the first of them is enough
+SYMPTOMS: tuple[Rule, ...] = (validation_stuck.collapse, validation_stuck.find)  # the first of them is enough
 EXPLAIN = {  # rules whose errors leave validation at chance
     *("input-scale", "batchnorm-gap", "labels-misaligned", "not-finite"),
-    *("learning-rate-high", "learning-rate-low", "random-backbone", "not-learning"),
+    *("learning-rate-high", "learning-rate-low", "random-backbone", "not-learning", "dead-units"),
 }
 BLAMED = {"input-scale", "augmentation-extreme", "augmentation-too-strong"}  # nothing can be learned
 COURSE: tuple[Rule, ...] = (overfitting.find, overfitting.stopped_early, overfitting.unfinished)
@@ -24,10 +24,15 @@ def find(seen: Seen, known: Sequence[Finding] = ()) -> list[Finding]:
     """The findings; `known` are those of rules that measure for themselves: a cause among them explains the symptoms."""
     blamed = [finding for finding in known if finding.severity != "note" and finding.rule in BLAMED]
     causes = [*found((partial(not_learning.find, blamed=blamed),), seen), *found(CAUSES, seen)]
+    causes += [] if causes else found((dead_units.find,), seen)
     explained = any(
         finding.rule == "imbalance" or (finding.severity == "error" and finding.rule in EXPLAIN) for finding in (*known, *causes)
     )
-    return [*causes, *([] if explained else found(SYMPTOMS, seen)[:1]), *found(COURSE, seen)]
+    symptoms = [] if explained else found(SYMPTOMS, seen)[:1]
+    course = found(COURSE, seen)
+    if not (causes or symptoms or any(finding.rule == "overfitting" for finding in course)):
+        course += found((overfitting.by_heart,), seen)
+    return [*causes, *symptoms, *course]
 
 
 def found(rules: Iterable[Rule], seen: Seen) -> list[Finding]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from stages.diagnosis.finding import Finding
+import numpy as np
+
+from stages.diagnosis.finding import Effect, Finding
 from stages.diagnosis.seen import Seen
 
 GAP = 0.2  # training accuracy above validation accuracy
 ONE_CLASS = 0.95  # share of the predictions that are one class
+TINY = 1e-30  # the smallest probability whose logarithm is taken
 FAR = 0.15  # that share, above the class's share of the images
 
 
@@ -49,8 +52,18 @@ def collapse(seen: Seen) -> Finding | None:
         cause=f'{100 * share:.0f} % of the validation images are called "{name}", and '
         f"{100 * true_share(seen):.0f} % of them are.",
         evidence={"most_predicted_share": share, "true_share": true_share(seen), "val_accuracy": seen.validation.accuracy},
+        effect=Effect(
+            seen.validation.accuracy, levelled(seen), "validation accuracy, all classes made equally likely on average"
+        ),
         confidence=0.6,
     )
+
+
+def levelled(seen: Seen) -> float:
+    """Validation accuracy with each class's mean log-probability on training images taken off: what a wrong bias hides."""
+    usual = np.log(np.maximum(seen.train.probabilities, TINY)).mean(axis=0)
+    values = np.log(np.maximum(seen.validation.probabilities, TINY)) - usual
+    return float((values.argmax(axis=1) == seen.validation.labels).mean())
 
 
 def collapsed(seen: Seen) -> bool:

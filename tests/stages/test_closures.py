@@ -133,6 +133,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "diagnosis/augmentation.py",
             "diagnosis/batchnorm_gap.py",
             "diagnosis/branch.py",
+            "diagnosis/dead_units.py",
             "diagnosis/finding.py",
             "diagnosis/imbalance.py",
             "diagnosis/input_scale.py",

@@ -280,9 +280,43 @@ def test_overfitting_and_since_when(rise: float) -> None:
     assert found.fix == 'stages.train.params.pooling = "avg"'
 
 
-def test_validation_behind_training_without_a_rise_is_not_overfitting() -> None:
+def test_validation_behind_training_without_a_rise_is_only_noted_with_the_number_of_images() -> None:
     course = history(FALLING, [1.0] * 8, [0.9, 0.7, 0.62, 0.6, 0.61, 0.62, 0.6, 0.62], 0.75)
-    assert trained.find(seen(1.0, 0.75, history=course)) == []
+    (found,) = trained.find(seen(1.0, 0.7, history=course))
+    assert (found.rule, found.severity, found.fix) == ("overfitting", "note", None) and "400 training images" in found.cause
+    flat = {"head": {"pooling": "flatten"}, "trainable_parameters": 10**7}
+    (found,) = trained.find(seen(1.0, 0.7, history=course, settings=flat))
+    assert found.fix == 'stages.train.params.pooling = "avg"'
+    assert trained.find(seen(1.0, 0.8, history=course)) == []
+
+
+def same_of_all(classes: int = 4) -> Split:
+    """What a network says through which nothing passes."""
+    labels = (np.arange(200) % classes).astype(np.int32)
+    return Split(np.tile(np.array([[0.4, 0.3, 0.2, 0.1]], np.float32), (200, 1)), labels)
+
+
+def test_a_layer_that_passes_nothing_on_though_the_history_is_a_good_one() -> None:
+    told = trained.find(seen(same_of_all(), same_of_all(), silent=lambda: {"hidden": 1.0}))
+    assert rules(told) == ["dead-units"] and "100 % of the units of hidden" in told[0].cause
+    assert rules(trained.find(seen(same_of_all(), same_of_all(), silent=lambda: {"hidden": 0.5}))) == ["one-class"]
+    assert trained.find(seen(silent=lambda: {"hidden": 1.0})) == []
+
+
+def test_what_a_wrong_bias_hides_is_measured() -> None:
+    right, biased = split(0.9, seed=1), split(0.9, seed=1)
+    tilted = biased.probabilities * np.array([1e9, 1, 1, 1], np.float32)
+    biased = Split((tilted / tilted.sum(axis=1, keepdims=True)).astype(np.float32), biased.labels)
+    (found,) = [f for f in trained.find(seen(biased, biased)) if f.rule == "one-class"]
+    assert found.effect is not None
+    assert found.effect.as_configured == pytest.approx(0.25, abs=0.02) and found.effect.with_fix > right.accuracy - 0.05
+
+
+def test_a_loss_that_creeps_in_a_line_is_told_though_first_weights_know_something() -> None:
+    course = history([0.6224, 0.6223, 0.6222, 0.6221], [0.6] * 4, [0.63] * 4, 0.6)
+    assert rules(trained.find(seen(split(0.6, classes=2), split(0.6, classes=2), classes=2, history=course))) == [
+        "learning-rate-low"
+    ]
 
 
 @pytest.mark.parametrize("fall", [0.9, 0.7])
