@@ -20,7 +20,7 @@ HEALTHY: Mapping[str, Any] = {  # the settings of a run, by the parameters' name
 }  # fmt: skip
 USUAL: Mapping[str, Mapping[str, Any]] = {  # of a network: features of VGG16 are far larger
     "resnet50": {"epochs": 8, "rate": 1e-3},
-    "vgg16": {"epochs": 15, "rate": 2e-3},
+    "vgg16": {"epochs": 20, "rate": 1e-3},
 }
 
 

@@ -67,11 +67,18 @@ def pixels(kind: str) -> keras.Model:
 
 
 @cache
-def features(model: str, weights: str, kind: str, folder: Path, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """What a backbone makes of a split's pictures, and the labels."""
+def features(
+    model: str, weights: str, kind: str, folder: Path, split: str, adapted: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """What a backbone makes of a split's pictures, and the labels; `adapted` to the training pictures, as training leaves it."""
     images, labels = read(folder, split)
-    given = pixels(kind).predict(images.astype("float32"), verbose=0)
-    return backbone(model, weights).predict(given, verbose=0), labels
+    trunk = backbone(model, weights)
+    kept = trunk.get_weights()
+    if adapted:
+        adapt(trunk, pixels(kind).predict(read(folder, "train")[0].astype("float32"), verbose=0))
+    found = trunk.predict(pixels(kind).predict(images.astype("float32"), verbose=0), verbose=0)
+    trunk.set_weights(kept)
+    return found, labels
 
 
 class Network:
@@ -93,7 +100,7 @@ class Network:
 
     def of(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Features and labels of a split."""
-        return features(self.model, self.weights, self.kind, self.folder, split)
+        return features(self.model, self.weights, self.kind, self.folder, split, "stale" in self.settings)
 
     def make_head(self) -> keras.Sequential:
         """Pooling, perhaps a hidden layer, an output."""
@@ -146,6 +153,7 @@ class Network:
         trunk = backbone(self.model, self.weights)
         kept = trunk.get_weights()
         if "stale" in self.settings:
+            adapt(trunk, pixels(self.kind).predict(read(self.folder, "train")[0].astype("float32"), verbose=0))
             age(trunk, self.settings["stale"])
         whole = self.whole()
         for layer in trunk.layers:
@@ -173,10 +181,27 @@ class Network:
             table.writerows({"epoch": number, **row} for number, row in enumerate(self.history))
 
 
+def last_batchnorms(trunk: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Those of the last block."""
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in trunk.layers if isinstance(layer, kind) and layer.name.startswith("conv5_block3")]
+
+
+def adapt(trunk: keras.Model, given: NDArray[np.float32]) -> None:
+    """Give the last block the statistics of what it sees, as a training in batch mode has them in every step."""
+    for layer in trunk.layers:
+        layer.trainable = layer in last_batchnorms(trunk)
+    kept = [layer.momentum for layer in last_batchnorms(trunk)]
+    for layer in last_batchnorms(trunk):
+        layer.momentum = 0.0
+    trunk(given, training=True)
+    for layer, momentum in zip(last_batchnorms(trunk), kept, strict=True):
+        layer.momentum = momentum
+
+
 def age(trunk: keras.Model, steps: int) -> None:
     """Statistics of the last block as they are after so many steps with a momentum of 0.99, from 0 and 1."""
     left = 0.99**steps
-    for layer in trunk.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.name.startswith("conv5_block3"):
-            layer.moving_mean.assign(layer.moving_mean * (1 - left))
-            layer.moving_variance.assign(layer.moving_variance * (1 - left) + left)
+    for layer in last_batchnorms(trunk):
+        layer.moving_mean.assign(layer.moving_mean * (1 - left))
+        layer.moving_variance.assign(layer.moving_variance * (1 - left) + left)
