@@ -30,7 +30,7 @@ def find(seen: Seen, known: Sequence[Finding] = ()) -> list[Finding]:
     )
     symptoms = [] if explained else found(SYMPTOMS, seen)[:1]
     course = found(COURSE, seen)
-    if not (causes or symptoms or any(finding.rule == "overfitting" for finding in course)):
+    if not (explained or causes or symptoms or any(finding.rule == "overfitting" for finding in course)):
         course += found((overfitting.by_heart,), seen)
     return [*causes, *symptoms, *course]
 
