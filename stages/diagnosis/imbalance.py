@@ -16,11 +16,13 @@ KEPT = 0.8  # recall of the frequent class, at least
 def find(seen: Seen) -> Finding | None:
     """The finding, or None where the rare class is found as well, or where all classes are about equally frequent."""
     present = np.flatnonzero(seen.shares)
-    often, rare = (int(present[pick(seen.shares[present])]) for pick in (np.argmax, np.argmin))
-    ratio = seen.shares[often] / seen.shares[rare]
-    if ratio < RATIO or (seen.validation.labels == rare).sum() < FEWEST:
+    often = int(present[np.argmax(seen.shares[present])])
+    judged = [int(label) for label in present if (seen.validation.labels == label).sum() >= FEWEST]
+    rares = [label for label in judged if seen.shares[often] >= RATIO * seen.shares[label]]
+    if not rares or often not in judged:
         return None
-    lost, kept = recall(seen, rare), recall(seen, often)
+    rare = min(rares, key=lambda label: recall(seen, label))
+    ratio, lost, kept = seen.shares[often] / seen.shares[rare], recall(seen, rare), recall(seen, often)
     if lost > LOST or kept < KEPT:
         return None
     weighed = bool(seen.settings.get("class_weights"))

@@ -248,6 +248,14 @@ def test_one_class_for_all(share: float) -> None:
     assert found.rule == "one-class" and '"hens"' in found.title
 
 
+def test_of_several_rare_classes_the_worst_is_named() -> None:
+    labels = np.array([0] * 200 + [1] * 20 + [2] * 20, np.int32)
+    predicted = np.where(labels == 2, 0, labels)
+    validation = Split(sure(predicted, np.full(len(labels), 0.9), 3), labels)
+    found = trained.find(seen(validation, validation, classes=3, training_labels=labels))
+    assert [f.evidence["recall_rare"] for f in found if f.rule == "imbalance"] == [0.0]
+
+
 @pytest.mark.parametrize(("ratio", "missed"), [(4, 0.6), (9, 0.8), (20, 1.0)])
 def test_rare_class_that_is_never_named(ratio: int, missed: float) -> None:
     labels = np.array([0] * 20 * ratio + [1] * 20, np.int32)

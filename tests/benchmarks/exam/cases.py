@@ -130,7 +130,7 @@ def declared_faults() -> Iterator[Case]:
     yield from fault(half, "validation-augmented", "validation-augmented", changed, where=list(some(TWO)), always=True)
     heart = [{"data": {"train": n}, "pooling": "flatten", "units": 256, "epochs": 25} for n in (40, 80)]
     yield from fault(half, "overfitting", "overfitting", heart, where=list(some(TWO)), note=True)
-    leaked = data("leak", 0.05, 0.2, 0.5)
+    leaked = data("leak", 0.1, 0.2, 0.5)
     yield from fault(half, "leakage", "leakage copies-across-splits", leaked, where=list(some(TWO)), always=True)
     yield from fault(half, "imbalance", "imbalance", data("imbalance", 8, 16), where=list(some(FEW)))
     yield from fault(half, "misaligned", "labels-misaligned", data("rotate", 1))
@@ -152,7 +152,7 @@ def hidden_faults() -> Iterator[Case]:
     yield from fault(half, "collapse", "one-class", setting("bias", 100.0, 1000.0), where=list(some()))
     heart = [{"data": {"train": n}, "flatten": True, "units": 256, "epochs": 25} for n in (40, 80)]
     yield from fault(half, "overfitting", "overfitting", heart, where=list(some(TWO)), note=True)
-    yield from fault(half, "leakage", "leakage", data("leak", 0.05, 0.2, 0.5), where=list(some(TWO)), always=True)
+    yield from fault(half, "leakage", "leakage", data("leak", 0.1, 0.2, 0.5), where=list(some(TWO)), always=True)
     yield from fault(half, "imbalance", "imbalance", data("imbalance", 8, 16), where=list(some(FEW)))
     yield from fault(half, "label-errors", "label-errors", data("mislabel", 0.1, 0.2), where=list(some(TWO)), note=True)
 
