@@ -96,6 +96,7 @@ def covered(found: list[tuple[float, float] | None], true: float) -> float:
 @pytest.mark.parametrize("metric", METRICS)
 def test_intervals_hold_the_truth_as_often_as_they_say(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "MOST", 400)
+    monkeypatch.setattr(bootstrap, "GROUPS", 50)
     whole = draw(b"whole"[0], 400_000)
     true = float(metric(*whole)(np.ones((1, 400_000)))[0])
     found = [bootstrap.interval(metric(*draw([1, seed], IMAGES)), IMAGES, seed=seed) for seed in range(SIMULATIONS)]
