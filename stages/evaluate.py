@@ -98,14 +98,13 @@ def tell(trained: Trained, predicted: branch.Predicted, modes: dict[str, Any]) -
     """metrics.json."""
     told: dict[str, Any] = {"classes": trained.labels.classes, "train_modes": modes}
     majority = int(np.bincount(trained.labels.index[trained.labels.rows("train")]).argmax())
-    for split in ("validation", "test"):
-        rows, probabilities = predicted[split]
-        labels = trained.labels.index[rows]
-        told[split] = metrics.of_split(probabilities.astype(np.float64), labels, trained.labels.classes, majority)
-    pairs = [
-        (predicted[split][1].astype(np.float64), trained.labels.index[predicted[split][0]]) for split in ("validation", "test")
-    ]
-    told["calibration"] = calibration.tell(*pairs)
+    judged = {
+        split: (predicted[split][1].astype(np.float64), trained.labels.index[predicted[split][0]])
+        for split in ("validation", "test")
+    }
+    for split, (probabilities, labels) in judged.items():
+        told[split] = metrics.of_split(probabilities, labels, trained.labels.classes, majority)
+    told["calibration"] = calibration.tell(judged["validation"], judged["test"])
     told["headline"] = {
         name: {"value": told[split][metric], "better": better} for name, (split, metric, better) in HEADLINE.items()
     }

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.pictures import photo, write_splits
+from tests.projects import copy_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -74,7 +75,7 @@ class Photos:
     def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir()
-        shutil.copytree(ROOT / "stages", root / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+        copy_stages(root)
         write_splits(root / "photos")
         (root / "pipeline.toml").write_text(PIPELINE)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.pictures import write_splits
+from tests.projects import copy_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLED_AFTER = (2, 3)  # checkpoints written by the first attempt, and by the second
@@ -63,7 +63,7 @@ class Killed:
     def __init__(self, root: Path, backend: str) -> None:
         self.root = root
         self.environment = {k: v for k, v in os.environ.items() if k != "KPIPE_STORE"} | {"KERAS_BACKEND": backend}
-        shutil.copytree(ROOT / "stages", root / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+        copy_stages(root)
         write_splits(root / "photos")
         (root / "pipeline.toml").write_text(PIPELINE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.diagnosis.finding import Finding
-from stages.diagnosis.not_learning import SILENT, another_rate
+from stages.diagnosis.not_learning import another_rate, silent_layer
 from stages.diagnosis.seen import Seen
 
 SAME = 1e-6  # probability: the largest difference between images of which the same is said
@@ -15,10 +15,10 @@ def find(seen: Seen) -> Finding | None:
     """The finding, or None where images make a difference."""
     if len(seen.train.labels) < 2 or np.ptp(seen.train.probabilities, axis=0).max() > SAME:
         return None
-    shares = seen.silent()
-    if not shares or max(shares.values()) < SILENT:
+    found = silent_layer(seen)
+    if not found:
         return None
-    layer, share = max(shares.items(), key=lambda found: found[1])
+    layer, share = found
     return Finding(
         rule="dead-units",
         severity="error",

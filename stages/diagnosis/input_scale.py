@@ -24,13 +24,7 @@ NEAR = 0.1  # nats between what the first BatchNormalization would see and what 
 CLEAR = 0.5  # times the distance of the next contract: unlike pictures are far from what it remembers, but in the same order
 SERIOUS = 0.1  # accuracy that the mistake costs
 NOISE = 0.04  # two standard errors of what two probes differ by
-SETTINGS = {
-    "caffe": "model",
-    "unit": "unit",
-    "symmetric": "symmetric",
-    "torch": "torch",
-    "none": "none",
-}  # what weights_scaling calls them
+SETTINGS = {"caffe": "model"}  # what weights_scaling calls a contract, where it has another name
 FIX = 'stages.preprocess.params.scaling = "model"'
 
 Pixels = NDArray[np.float32]  # (N, H, W, 3): what the first layer is given
@@ -110,7 +104,7 @@ def wrong_weights_scaling(entry: Entry, given: Pixels, sample: Sample) -> Findin
         cause="The moving statistics of the first BatchNormalization do not describe what it is given, "
         f'but would for pixels scaled as "{nearest}".',
         evidence={f"distance_{name}_nats" if name else "distance_nats": distance for name, distance in distances.items()},
-        fix=f'stages.build.params.weights_scaling = "{SETTINGS[nearest]}"',
+        fix=f'stages.build.params.weights_scaling = "{SETTINGS.get(nearest, nearest)}"',
         effect=effect,
         confidence=0.8,
     )

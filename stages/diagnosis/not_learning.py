@@ -115,12 +115,19 @@ def another_rate(seen: Seen, factor: float) -> str | None:
     return seen.line("learning_rate", f"{measured['learning_rate'] * factor:.3g}" if measured else '"find"')
 
 
+def silent_layer(seen: Seen) -> tuple[str, float] | None:
+    """The layer with the largest share of units that never fire, and that share; None where all pass something on."""
+    shares = seen.silent()
+    layer = max(shares, key=shares.__getitem__, default=None)
+    return None if layer is None or shares[layer] < SILENT else (layer, shares[layer])
+
+
 def silent(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     """Units that never fire: steps too large drove them out of the reach of every image."""
-    shares = seen.silent()
-    if not shares or max(shares.values()) < SILENT:
+    found = silent_layer(seen)
+    if not found:
         return None
-    layer, share = max(shares.items(), key=lambda found: found[1])
+    layer, share = found
     because = f"{100 * share:.0f} % of the units of {layer} fire for no image and pass no gradient; steps were too large"
     return told(seen, evidence | {"silent_units": share}, "learning-rate-high", because, another_rate(seen, 0.1), 0.9)
 

@@ -46,10 +46,10 @@ def find(seen: Seen) -> Finding | None:
 def by_heart(seen: Seen) -> Finding | None:
     """All training images are known, and far fewer of validation, though its loss does not rise: too few images to learn from."""
     training = seen.column("accuracy")
-    if not len(training) or training[-1] < KNOWN or training[-1] - seen.validation.accuracy < FAR_BEHIND:
+    if not len(training):
         return None
     gap = training[-1] - seen.validation.accuracy
-    if not above_interval(seen, training[-1]):
+    if training[-1] < KNOWN or gap < FAR_BEHIND or not above_interval(seen, training[-1]):
         return None
     return Finding(
         rule="overfitting",

@@ -15,7 +15,6 @@ import argparse
 import json
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,9 @@ from tests.benchmarks.engine import machine
 from tests.benchmarks.table import Row, render
 from tests.benchmarks.timing import Command, Sample, Side, environment, interleaved, kpipe, timed
 from tests.benchmarks.training import pictures
+from tests.benchmarks.training.memory import make
 from tests.benchmarks.training.peers import ROOT
+from tests.projects import copy_stages
 
 SHARED = ROOT.parent / "shared" / "data" / "dogs_vs_cats_small"
 FORMATS = {"tf": "tensorflow", "grain": "jax"}  # and the backend that is imported for it
@@ -53,7 +54,7 @@ class Project:
     def __init__(self, folder: Path, source: Path, size: int) -> None:
         self.folder = folder
         folder.mkdir()
-        shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+        copy_stages(folder)
         (folder / "pipeline.toml").write_text(PIPELINE.format(source=json.dumps(str(source)), size=size))
 
     def side(self, text: str, anew: bool = False) -> Side:
@@ -108,17 +109,9 @@ def with_new_files(project: Project, source: Path, place: Path) -> Sample:
 def memory(count: int, work: Path) -> Iterator[Row]:
     """The peak of the largest process, above that of a run with a hundredth of the pictures."""
     for number in (count // 100, count):
-        data = made(work / f"made-{number}", number, 64)
+        data = make(work / f"made-{number}", {"train": number}, 64)
         sample, _ = timed(Project(work / f"project-{number}", data / "train", 64).side("done in", anew=True).command)
         yield Row("memory", f"{number:,} at 64 x 64", [sample], "+ 500 MB")
-
-
-def made(folder: Path, count: int, side: int) -> Path:
-    """Pictures of that many pixels a side, all of them to train on, made by another process: this one stays small."""
-    code = "import sys; from pathlib import Path; from tests.benchmarks.training.pictures import made_up\n"
-    code += "made_up(Path(sys.argv[1]), {'train': int(sys.argv[2])}, int(sys.argv[3]))"
-    subprocess.run([sys.executable, "-c", code, str(folder), str(count), str(side)], cwd=ROOT, check=True)
-    return folder
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -143,7 +136,11 @@ def main(argv: Sequence[str]) -> None:
         if asked.memory:
             rows = list(memory(asked.memory_images, work))
         else:
-            data = made(work / "data", asked.made, asked.side) if asked.made else shutil.copytree(asked.data, work / "data")
+            data = (
+                make(work / "data", {"train": asked.made}, asked.side)
+                if asked.made
+                else shutil.copytree(asked.data, work / "data")
+            )
             pictures.touch(data)
             rows = list(compared(data, asked.size, asked.repetitions, work))
     print("$ " + shlex.join(["python", "-m", "tests.benchmarks.ingest", *argv]))

@@ -14,7 +14,7 @@ from stages.augment import RECIPES
 from tests.benchmarks.exam.cases import HEALTHY, USUAL, Case
 from tests.benchmarks.exam.pictures import SIZE
 from tests.benchmarks.timing import kpipe
-from tests.benchmarks.training.peers import ROOT
+from tests.projects import copy_stages
 
 STAGES = {
     "preprocess": ("scaling", "augment", "zoom", "brightness", "rotation", "augment_validation", "model"),
@@ -48,7 +48,7 @@ def run_backend(
     """One pipeline file, one run, two stages at a time."""
     project = work / "project"
     shutil.rmtree(project / "stages", ignore_errors=True)
-    shutil.copytree(ROOT / "stages", project / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_stages(project)
     rows = [row(case, fixes.get(name), work, photographs, weights) for name, case in cases.items()]
     (project / "pipeline.toml").write_text(pipeline(rows))
     command = kpipe(project, "run", "--json", "--keep-going", "--jobs", "2", KERAS_BACKEND=backend)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import binomtest
-
+from stages.metrics import interval
 from tests.benchmarks.exam.cases import Case
 
 HARM = 0.05  # accuracy that a fault costs, at least, to count as one
@@ -124,5 +123,5 @@ def share(count: int, of: int) -> str:
     """A count, its share and the share's 95 % interval (Wilson 1927)."""
     if not of:
         return "-"
-    found = binomtest(count, of).proportion_ci(method="wilson")
-    return f"{count} of {of} ({100 * count / of:.0f} %; {100 * found.low:.0f}-{100 * found.high:.0f})"
+    low, high = interval(count, of)
+    return f"{count} of {of} ({100 * count / of:.0f} %; {100 * low:.0f}-{100 * high:.0f})"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,16 +18,18 @@ IMAGES = 20_000
 TARGET = "< 2.5 GB"
 HEAD = ("what", "pictures", "kpipe, all", "train", "evaluate", "target", "seconds")
 MAKE = """
-import sys
+import json, sys
 from pathlib import Path
 from tests.benchmarks.training.pictures import made_up
-made_up(Path(sys.argv[1]), dict(train=int(sys.argv[2]), validation=int(sys.argv[3]), test=int(sys.argv[3])), int(sys.argv[4]))
+made_up(Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3]))
 """
 
 
 def measure(tasks: Sequence[Task], number: int, work: Path) -> str:
     """A table of one epoch for every task, on pictures of the task's size."""
-    data = make(work / "pictures", number, tasks[0].size)
+    other = number * 3 // 20
+    counts = {"train": number - 2 * other, "validation": other, "test": other}
+    data = make(work / "pictures", counts, tasks[0].size)
     rows: list[Sequence[str]] = [HEAD]
     for task in (replace(task, data=data, epochs=1) for task in tasks):
         with tempfile.TemporaryDirectory(dir=work) as folder:
@@ -41,9 +44,8 @@ def row(task: Task, number: int, run: Run) -> tuple[str, ...]:
     return (task.title, f"{number:,}", *(f"{b / 1e9:.2f} GB" for b in bytes_), TARGET, f"{run.result.seconds:.0f}")
 
 
-def make(folder: Path, number: int, size: int) -> Path:
-    """The pictures, seven tenths of them to train on, made by another process: this one stays small."""
-    other = number * 3 // 20
-    arguments = [str(folder), str(number - 2 * other), str(other), str(size)]
+def make(folder: Path, counts: Mapping[str, int], size: int) -> Path:
+    """So many pictures a split, of that many pixels a side, made by another process: this one stays small."""
+    arguments = [str(folder), json.dumps(counts), str(size)]
     subprocess.run([sys.executable, "-c", MAKE, *arguments], cwd=Path(__file__).resolve().parents[3], check=True)
     return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.timing import kpipe, timed
-from tests.benchmarks.training.peers import ROOT, Result
+from tests.benchmarks.training.peers import Result
 from tests.benchmarks.training.recipes import Task
+from tests.projects import copy_stages
 
 PIPELINE = """
 [pipeline]
@@ -82,7 +82,7 @@ class Project:
     def __init__(self, folder: Path, task: Task) -> None:
         self.folder = folder
         self.task = task
-        shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+        copy_stages(folder)
         told = {**task.for_scripts(), "source": json.dumps(str(task.data)), "weights": json.dumps(task.weights)}
         (folder / "pipeline.toml").write_text(PIPELINE.format(**told, batchnorm=task.batchnorm))
 
