@@ -7,7 +7,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from kpipe.stage import Stage, StageError
@@ -16,6 +15,7 @@ from stages.reporting import (
     calibration,
     costs,
     figures,
+    page,
     palette,
     provenance,
     recipe,
@@ -24,13 +24,9 @@ from stages.reporting import (
     svg,
     tables,
     verdict,
-    wording,
 )
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result
-from stages.reporting.wording import printable
-
-FILTERS = ("between", "count", "decimals", "evidence", "fixed", "flops", "memory", "p_value", "plural", "seconds")
 
 
 def run(stage: Stage) -> None:
@@ -47,9 +43,8 @@ def run(stage: Stage) -> None:
     table = tables.report_table(complete)
     csv = table.to_csv(index=False, lineterminator="\n")
     (stage.out / "report.csv").write_text(csv, encoding="utf-8")
-    page = environment().from_string(stage.resource("report.html").read_text(encoding="utf-8"))
     html = page.render(
-        css=Markup(stage.resource("report.css").read_text(encoding="utf-8")),
+        stage,
         csv=data_uri("text/csv;charset=utf-8", csv.encode("utf-8")),
         missing=[*incomplete, *(f"{label}: excluded, or not in this run" for label in absent(complete, stage))],
         drawings=draw(complete, stage.out / "figures"),
@@ -57,25 +52,6 @@ def run(stage: Stage) -> None:
         **origins(complete),
     )
     (stage.out / "report.html").write_text(html, encoding="utf-8", newline="\n")
-
-
-def environment() -> Environment:
-    """Templates that escape everything and fail on a name that does not exist."""
-    page = Environment(
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) else printable(value),
-    )
-    page.filters.update(
-        {name: getattr(wording, name) for name in FILTERS},
-        accuracy=summary.accuracy,
-        score=summary.score,
-        interval=summary.interval,
-        gap=summary.gap,
-    )
-    return page
 
 
 def comparison(complete: list[Result]) -> dict[str, Any]:
