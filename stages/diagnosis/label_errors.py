@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen, Split
 
-GOOD = 0.8  # accuracy: the errors of a worse network say more of it than of the labels
+GOOD = 0.8  # accuracy on the images that are not doubted: the errors of a worse network say more of it than of the labels
+KNOWS = 0.25  # of the way from naming the most frequent class to always being right: accuracy by the labels as they are
 SURE = 0.05  # probability of the given label, at most
 SHOWN = 5
 
@@ -20,11 +21,10 @@ SHOWN = 5
 def find(seen: Seen, paths: list[str]) -> Finding | None:
     """The finding, with the images to look at first; `paths` are those of the validation images."""
     split = seen.validation
-    if split.accuracy < GOOD:
-        return None
     doubtful = doubted(split)
     share = len(doubtful) / len(split.labels)
-    if not len(doubtful):
+    learned = split.accuracy >= split.majority + KNOWS * (1 - split.majority)
+    if not len(doubtful) or not learned or split.accuracy < GOOD * (1 - share):
         return None
     return Finding(
         rule="label-errors",

@@ -20,7 +20,9 @@ def find(seen: Seen) -> Finding | None:
     """The finding, or None where the names that are given are the best ones, or nothing is told apart."""
     for where, split in (("training", seen.train), ("validation", seen.validation)):
         best, naming = best_naming(split, len(seen.classes))
-        if best < GOOD or best - split.accuracy < GAIN or guessed(split, best, naming) > BY_CHANCE or not sure(split):
+        if best < GOOD or best - split.accuracy < GAIN or guessed(split, best, naming) > BY_CHANCE:
+            continue
+        if not (sure(split) or learned(seen)):
             continue
         pairs = {seen.classes[i]: seen.classes[j] for i, j in enumerate(naming) if i != j}
         return Finding(
@@ -57,6 +59,11 @@ def guessed(split: Split, best: float, naming: list[int]) -> float:
     agree = float((called * labelled[naming]).sum())
     by_one = float(binom.logsf(round(best * count) - 1, count, min(agree, 1.0)))
     return math.exp(min(by_one + math.lgamma(len(naming) + 1), 0.0))
+
+
+def learned(seen: Seen) -> bool:
+    """Whether the training came to tell the classes apart, by its own account."""
+    return bool((seen.column("accuracy") >= max(GOOD, seen.majority + GAIN)).any())
 
 
 def sure(split: Split) -> bool:
