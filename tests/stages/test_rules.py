@@ -409,7 +409,9 @@ def test_wrong_labels_are_told_where_they_are_what_makes_the_network_look_weak()
     right = split(0.9, seed=3)
     labels = right.labels.copy()
     labels[:50] = (labels[:50] + 1) % 4
-    found = label_errors.find(seen(validation=Split(sure(right.predicted, np.full(200, 0.97), 4), labels)), [str(i) for i in range(200)])
+    found = label_errors.find(
+        seen(validation=Split(sure(right.predicted, np.full(200, 0.97), 4), labels)), [str(i) for i in range(200)]
+    )
     assert found is not None and found.evidence["share"] > 0.2
 
 
