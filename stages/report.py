@@ -19,6 +19,7 @@ from stages.reporting import (
     palette,
     provenance,
     recipe,
+    reproduction,
     results,
     summary,
     svg,
@@ -90,13 +91,16 @@ def origins(complete: list[Result]) -> dict[str, Any]:
     def which(numbers: list[int]) -> str:
         return provenance.numbers(numbers, len(complete))
 
+    again = reproduction.pipeline_file(complete)
     return {
         "which": which,
         "audits": distinct(complete, "ingest"),
         "audit_of": audit.shown,
         "sheets": contact_sheets(complete),
         "settings": provenance.by_stage(provenance.settings(complete)),
-        "toml": provenance.toml(complete, which),
+        "again": again,
+        "again_link": data_uri("application/toml;charset=utf-8", again.encode("utf-8")),
+        "determinism": reproduction.determinism(complete),
         "versions": provenance.versions(complete),
         "hardware": provenance.hardware(complete),
         "artifacts": provenance.artifacts(complete),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -119,6 +121,18 @@ def test_all_branches_run_each_on_its_backend_and_meet_in_one_report(photos: Pho
     assert all(0 <= float(row["test_accuracy"]) <= 1 for row in rows)
     page = (photos.root / "reports" / "photos-jax+tensorflow.html").read_text()
     assert "<html" in page and "ResNet50" in page and "VGG16" in page and "asks for 1 GPU" in page
+
+
+def test_the_pipeline_file_in_the_report_makes_the_same_branches(photos: Photos, first: dict[str, dict[str, Any]]) -> None:
+    page = (photos.root / "reports" / "photos-jax+tensorflow.html").read_text()
+    [link] = re.findall(r'download="again.toml" href="data:[^,]*,([^"]*)"', page)
+    (photos.root / "again.toml").write_bytes(base64.b64decode(link))
+    done = photos.kpipe("run", "--json", "again.toml")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["instances"]
+    assert {row["stage"] for row in rows if row["status"] != "cached"} <= {"report"}  # its branches have another label
+    trained = sorted(row["output"] for row in rows if row["stage"] == "train")
+    assert trained == sorted(row["output"] for id_, row in first.items() if id_.startswith("train"))
 
 
 def test_cached_run_imports_no_backend_and_starts_no_process(photos: Photos, first: dict[str, dict[str, Any]]) -> None:

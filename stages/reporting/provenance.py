@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -45,7 +45,7 @@ class Artifact:
 def settings(results: list[Result]) -> list[Setting]:
     """Every resolved parameter of every stage."""
     return _collect(
-        (result, stage, name, _text(value))
+        (result, stage, name, as_toml(value))
         for result in results
         for stage in NEEDS
         for name, value in (result.key(stage).get("params") or {}).items()
@@ -121,21 +121,6 @@ def commits(results: list[Result]) -> list[str]:
     return _once(str(result.record(stage)["git"]) for result in results for stage in NEEDS if result.record(stage).get("git"))
 
 
-def toml(results: list[Result], where: Callable[[list[int]], str]) -> str:
-    """All settings as the parameter tables of a pipeline file; values that differ are told in comments."""
-    lines: list[str] = []
-    for setting in settings(results):
-        header = f"[stages.{setting.group}.params]"
-        if header not in lines:
-            lines += ["", header]
-        told = {value: numbers for value, numbers in setting.values.items() if value != UNSET}
-        if setting.shared:
-            lines += [f"{setting.name} = {value}" for value in told]
-        else:
-            lines += [f"# {setting.name} = {value}  ({where(numbers)})" for value, numbers in told.items()]
-    return "\n".join(lines[1:])
-
-
 def numbers(branches: list[int], total: int) -> str:
     """`all branches`, `branch 1`, `branches 2, 5 and 7`: which of a report's branches, by number."""
     if len(branches) == total:
@@ -157,10 +142,10 @@ def _once(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _text(value: Any) -> str:
+def as_toml(value: Any) -> str:
     """A parameter's value the way TOML writes it."""
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{name} = {_text(part)}' for name, part in value.items())} }}" if value else "{}"
+        return f"{{ {', '.join(f'{name} = {as_toml(part)}' for name, part in value.items())} }}" if value else "{}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
+        return f"[{', '.join(map(as_toml, value))}]"
     return UNSET if value is None else json.dumps(value, ensure_ascii=False)

@@ -183,6 +183,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "reporting/palette.py",
             "reporting/provenance.py",
             "reporting/recipe.py",
+            "reporting/reproduction.py",
             "reporting/results.py",
             "reporting/summary.py",
             "reporting/svg.py",

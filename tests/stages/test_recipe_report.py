@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from stages.reporting import figures, provenance, recipe
+from kpipe.stage import Branch
+from stages.reporting import figures, recipe, reproduction
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result, read_results
 from tests.stages.fake_artifacts import Run, branches
@@ -90,6 +91,41 @@ def test_tables_are_written_as_toml(tmp_path: Path) -> None:
     phases = [{"unfreeze": 0, "learning_rate": "find"}, {"unfreeze": "all", "learning_rate": 1e-07}, {}]
     run = Run({"model": "resnet50"}, params={"phases": phases, "weight_decay": None})
     results = read_results(branches(tmp_path, [run]))[0]
-    told = tomllib.loads(provenance.toml(results, lambda numbers: ""))
+    told = tomllib.loads(reproduction.pipeline_file(results))
     assert told["stages"]["train"]["params"]["phases"] == phases
     assert "weight_decay" not in told["stages"]["train"]["params"]
+
+
+def test_the_pipeline_file_sets_what_differs_by_an_axis(tmp_path: Path) -> None:
+    runs = [
+        Run({"model": "resnet50", "recipe": "a", "backend": "jax"}, backend="jax", params={"unfreeze": 8, "seed": 1}),
+        Run({"model": "vgg16", "recipe": "a", "backend": "jax"}, model="vgg16", backend="jax", params={"unfreeze": 4, "seed": 1}),
+        Run({"model": "resnet50", "recipe": "a", "backend": "tensorflow"}, params={"unfreeze": 8, "seed": 1}),
+    ]
+    results = read_results(branches(tmp_path, runs))[0]
+    told = tomllib.loads(reproduction.pipeline_file(results))
+    assert told["matrix"]["backend"] == ["jax", "tensorflow"] and "backend" not in told["pipeline"]
+    assert [branch["name"] for branch in told["matrix"]["branch"]] == ["resnet50 a", "vgg16 a"]
+    for branch, model, unfreeze in zip(told["matrix"]["branch"], ("resnet50", "vgg16"), (8, 4), strict=True):
+        params = {name: stage.get("params", {}) for name, stage in told["stages"].items()}
+        fields = {f"${{branch.{name}}}": value for name, value in branch.items()}
+        assert fields.get(params["build"]["model"]) == model and fields.get(params["train"]["unfreeze"]) == unfreeze
+        assert params["train"]["seed"] == 1 and params["ingest"]["seed"] == 7
+    assert told["stages"]["report"]["gather"] is True
+
+
+def test_what_is_not_set_in_every_branch_is_told_in_a_comment(tmp_path: Path) -> None:
+    runs = [Run({"rate": "a"}, params={"weight_decay": 0.1}), Run({"rate": "b"}, params={"weight_decay": None})]
+    text = reproduction.pipeline_file(read_results(branches(tmp_path, runs))[0])
+    assert "# weight_decay = 0.1  (a)" in text and "weight_decay" not in str(tomllib.loads(text))
+
+
+def test_how_far_a_result_can_be_had_again_is_told() -> None:
+    def told(device: str, seed: int) -> Any:
+        record = {"key": {"params": {"seed": seed}, "keras": {"device": device}}}
+        return Result(1, Branch(axes={}, inputs={}, records={"train": record}))
+
+    assert reproduction.determinism([told("cpu", 3), told("cpu", 4)]).startswith(
+        "Seeds: train 3, train 4. Determinism: to the bit"
+    )
+    assert "up to rounding" in reproduction.determinism([told("cpu", 3), told("gpu", 3)])
