@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import calibration, json_files, metrics
+from stages import calibration, explained, json_files, metrics
 from stages.data.labels import Labels, sample
 from stages.diagnosis import branch, untrained
 from stages.diagnosis.finding import Finding, say
@@ -30,7 +30,7 @@ HEADLINE = {  # what the history of runs shows: name -> split, metric, which is 
 
 
 def run(stage: Stage) -> None:
-    """Write predictions.csv, metrics.json and findings.json for the validation and test images."""
+    """Write predictions.csv, metrics.json, findings.json, and explained.json with heat.npy, for validation and test images."""
     began = time.perf_counter()
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
@@ -45,6 +45,7 @@ def run(stage: Stage) -> None:
     predicted = {split: chosen_from(trained, split, rows, probabilities) for split in ("validation", "test")}
     predicted["train"], modes = both_modes(trained)
     json_files.write(stage.out / "metrics.json", tell(trained, predicted, modes))
+    explained.write(stage, trained, *predicted["test"])  # before a rule gives the network other statistics
     found = findings(stage, trained, predicted, modes)
     say(stage, found)
     json_files.write(stage.out / "findings.json", [finding.to_json() for finding in (*checked(stage), *found)])

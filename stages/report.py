@@ -14,6 +14,7 @@ from stages.reporting import (
     audit,
     calibration,
     costs,
+    errors,
     figures,
     page,
     palette,
@@ -82,6 +83,7 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "layers_of": costs.layers,
         "backends": tables.by_backend(complete),
         "disagreement": tables.disagreement,
+        "errors": errors.shown(complete, judged),
     }
 
 

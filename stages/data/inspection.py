@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from kpipe.stage import Stage, StageError
 from stages import json_files
-from stages.data import copies, cues, duplicates, manifest, outliers, perceptual, splits, traits
+from stages.data import copies, cues, duplicates, manifest, outliers, perceptual, splits, thumbnail, traits
 from stages.data.duplicates import Copies
 from stages.data.manifest import Item
 from stages.data.traits import Traits
@@ -24,8 +21,6 @@ Handling = Literal["report", "drop", "error"]
 Pixels = Callable[[Item], NDArray[np.uint8]]
 PAIRS_SHOWN = 12  # of exact copies, and of near ones
 OUTLIERS_SHOWN = 8  # of each property
-LONGEST = 96  # pixels of a picture's longer side
-QUALITY = 80  # of a picture as JPEG
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def inspect(stage: Stage, items: Sequence[Item], looked: Looked, pixels: Pixels,
     }
     _notice(stage, told["duplicates"])
     paths = set(_paths(told))
-    return Inspected(kept, told, left.all, {item.path: picture(pixels(item)) for item in items if item.path in paths})
+    return Inspected(kept, told, left.all, {item.path: thumbnail.jpeg(pixels(item)) for item in items if item.path in paths})
 
 
 def _paths(told: Mapping[str, Any]) -> Iterator[str]:
@@ -97,15 +92,6 @@ def _paths(told: Mapping[str, Any]) -> Iterator[str]:
         yield from pair["paths"]
     for one in told["outliers"].values():
         yield from (image["path"] for image in one["images"][:OUTLIERS_SHOWN])
-
-
-def picture(pixels: NDArray[np.uint8]) -> str:
-    """A small JPEG of a picture (H, W, 3), in base64."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((LONGEST, LONGEST))
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=QUALITY)
-    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def _refuse(items: Sequence[Item], found: Copies) -> None:

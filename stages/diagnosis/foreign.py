@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ from scipy.special import expit, softmax
 
 from kpipe.stage import StageError
 from stages.diagnosis.input_scale import Entry
+from stages.network import nested
 from stages.network.batchnorm import BatchMode, BatchStatistics, Statistics
 from stages.network.feed import Feed
 
@@ -45,16 +45,9 @@ class Foreign:
 
     def call(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
         """Call a layer, and remember the tensors by it that rules look at; models are gone through."""
-        if isinstance(layer, keras.Sequential):
-            values = args[0]
-            for inner in layer.layers:
-                values = self.call(inner, values)
-            return values
-        if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
-            return layer._run_through_graph(args[0], operation_fn=lambda inner: partial(self.call, inner))  # what its call does
-        return self.remember(layer, args, kwargs)
+        return nested.call(layer, self.remember, *args, **kwargs)
 
-    def remember(self, layer: keras.layers.Layer, args: Any, kwargs: Any) -> Any:
+    def remember(self, layer: keras.Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a layer that is no model."""
         if isinstance(layer, CONVOLUTIONS) and not self.convolved:
             self.convolved = True

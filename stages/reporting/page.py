@@ -32,6 +32,7 @@ def files(stage: Stage) -> list[Path]:
         stage.resource("templates/comparison.html"),
         stage.resource("templates/curves.html"),
         stage.resource("templates/confusion.html"),
+        stage.resource("templates/errors.html"),
         stage.resource("templates/calibration.html"),
         stage.resource("templates/data.html"),
         stage.resource("templates/costs.html"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import zlib
 from collections.abc import Iterable, Sequence
@@ -187,6 +188,27 @@ def write_evaluate(folder: Path, run: Run, ingest: Path, data: Data) -> None:
     metrics["calibration"] = calibration.tell(*((probabilities[chosen], truth[chosen]) for chosen in parts.values()))
     dump(folder / "metrics.json", metrics)
     dump(folder / "findings.json", list(run.findings))
+    write_explained(folder, answers[parts["test"]], probabilities[parts["test"]], list(data.classes))
+
+
+def write_explained(folder: Path, answers: pd.DataFrame, probabilities: np.ndarray, classes: list[str]) -> None:
+    """explained.json and heat.npy: the wrong answers, and as many right ones; every map is strongest at another place."""
+    groups = (("loss", answers[answers["correct"] == 0]), ("right", answers[answers["correct"] == 1]))
+    images: list[dict[str, Any]] = []
+    numbers = itertools.count()
+    for kind, some in groups:
+        for place, line in some.head(12).iterrows():
+            of = dict(zip(classes, map(float, probabilities[answers.index.get_loc(place)]), strict=True))
+            names = dict.fromkeys((line["predicted"], line["label"]))
+            said = {"label": line["label"], "predicted": line["predicted"], "loss": float(-np.log(of[line["label"]]))}
+            chances = {"probability_of_label": of[line["label"]], "probability_of_predicted": of[line["predicted"]]}
+            where = {"row": int(line["row"]), "path": line["path"], "maps": {name: next(numbers) for name in names}}
+            images.append({"kind": kind, **where, **said, **chances})
+    maps = next(numbers)
+    heat = np.zeros((maps, 49), np.uint8)
+    heat[np.arange(maps), np.arange(maps) % 49] = 255
+    np.save(folder / "heat.npy", heat.reshape(-1, 7, 7))
+    dump(folder / "explained.json", {"layer": "conv5_block3_out", "places": [7, 7], "last": True, "images": images})
 
 
 def scores(truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""Models that hold models, called as the one graph that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+
+Leaf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # an operation that is no model, its arguments -> what it gives
+
+
+def call(layer: keras.Operation, leaf: Leaf, *args: Any, **kwargs: Any) -> Any:
+    """What the layer gives; models are gone through, and `leaf` calls every operation in them that is none."""
+    if isinstance(layer, keras.Sequential):
+        values = args[0]
+        for inner in layer.layers:
+            values = call(inner, leaf, values)
+        return values
+    if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
+        return layer._run_through_graph(args[0], operation_fn=lambda inner: partial(call, inner, leaf))  # what its call does
+    return leaf(layer, args, kwargs)
