@@ -16,7 +16,7 @@ from stages import calibration, explained, json_files, metrics
 from stages.data.labels import Labels, sample
 from stages.diagnosis import branch, untrained
 from stages.diagnosis.finding import Finding, say
-from stages.network import batchnorm, device
+from stages.network import batchnorm, device, latency
 from stages.network.feed import Feed
 from stages.network.scores import loss_and_accuracy
 from stages.trained import Trained, check_from_pixels
@@ -50,11 +50,13 @@ def run(stage: Stage) -> None:
     say(stage, found)
     json_files.write(stage.out / "findings.json", [finding.to_json() for finding in (*checked(stage), *found)])
     stage.measure(
-        evaluate_seconds=time.perf_counter() - began,
         images_per_second=len(rows) / predicted_in,
         peak_memory_bytes=device.peak_memory_bytes(),
         device=computes_on,
+        model_bytes=(stage.inputs["train"] / "model.keras").stat().st_size,
+        **latency.measures(trained.network, trained.pixels.take(rows[: max(latency.BATCHES)])),
     )
+    stage.measure(evaluate_seconds=time.perf_counter() - began)
 
 
 def write_predictions(path: Path, labels: Labels, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:

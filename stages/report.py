@@ -18,6 +18,7 @@ from stages.reporting import (
     figures,
     page,
     palette,
+    pareto,
     provenance,
     recipe,
     reproduction,
@@ -25,6 +26,7 @@ from stages.reporting import (
     summary,
     svg,
     tables,
+    tradeoff,
     verdict,
 )
 from stages.reporting.palette import Palette
@@ -78,9 +80,8 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "calibrated": calibration.verdict,
         "f1": tables.f1_by_class(complete),
         "recipe": recipe,
-        "spent": costs.spent,
-        "speed": costs.speed,
-        "layers_of": costs.layers,
+        "costs": costs,
+        "tradeoffs": pareto.tradeoffs(complete),
         "backends": tables.by_backend(complete),
         "disagreement": tables.disagreement,
         "errors": errors.shown(complete, judged),
@@ -122,7 +123,8 @@ def draw(complete: list[Result], folder: Path) -> dict[str, Markup]:
     folder.mkdir()
     colors = colors_of(complete)
     limit = figures.loss_limit(complete)
-    drawn = {"intervals": figures.intervals(complete, colors), "costs": figures.costs(complete, colors)}
+    drawn = {"intervals": figures.intervals(complete, colors)}
+    drawn |= {told.cost.name: tradeoff.draw(told, colors) for told in pareto.tradeoffs(complete)}
     for result in complete:
         drawn[f"curves-{result.slug}"] = figures.learning_curves(result, colors, limit)
         drawn |= {name: recipe.finder_curve(name, result, phase, colors) for name, phase in recipe.found_rates(result)}

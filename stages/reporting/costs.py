@@ -20,6 +20,11 @@ COMPUTED = (
     "forward_flops", "prefix_flops", "step_flops", "activation_bytes", "tail_activation_bytes", "prefix_flops_per_second",
     "prefix_share_of_peak", "train_flops_per_second", "train_share_of_peak", "peak_flops_per_second", "devices",
 )  # fmt: skip
+MANY = 32  # images in the larger batch whose latency evaluate measures
+ANSWERED = (
+    *(f"latency_batch_{size}_{name}" for size in (1, MANY) for name in ("seconds", "p95_seconds", "calls")),
+    "model_bytes",
+)  # by evaluate
 
 
 def spent(result: Result) -> dict[str, Any]:
@@ -30,7 +35,48 @@ def spent(result: Result) -> dict[str, Any]:
 def columns(result: Result) -> dict[str, Any]:
     """For the table of all branches, under the names of the measures."""
     seconds = {name: result.measure(stage, name) for stage, name in SPENT.values()}
-    return {**seconds, **{name: result.measure("train", name) for name in COMPUTED}}
+    computed = {name: result.measure("train", name) for name in COMPUTED}
+    return {**seconds, **computed, **{name: result.measure("evaluate", name) for name in ANSWERED}}
+
+
+def latency(result: Result, name: str = "seconds") -> Any:
+    """Of one image: the median "seconds", "p95_seconds" or the number of "calls"; None where it was not measured."""
+    return result.measure("evaluate", f"latency_batch_1_{name}")
+
+
+def among_many(result: Result) -> float | None:
+    """Seconds for one of the images of a large batch."""
+    whole = result.measure("evaluate", f"latency_batch_{MANY}_seconds")
+    return whole / MANY if whole else None
+
+
+def untimed(results: list[Result]) -> list[int]:
+    """Numbers of the branches whose latency was not measured."""
+    return [result.number for result in results if latency(result) is None]
+
+
+def calls(results: list[Result]) -> str:
+    """`33`, `33 to 500`: how many calls with one image were timed."""
+    numbers = sorted({latency(result, "calls") for result in results} - {None})
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def tailless(results: list[Result]) -> bool:
+    """Whether some branch was called too seldom to tell its 95th percentile."""
+    return any(latency(result) is not None and latency(result, "p95_seconds") is None for result in results)
+
+
+def timed_on(results: list[Result]) -> list[str]:
+    """The devices on which latency was measured, each once; a CPU by its product name where the record tells it."""
+    timed = [result for result in results if latency(result) is not None]
+    return list(dict.fromkeys(machine(result) for result in timed))
+
+
+def machine(result: Result) -> str:
+    """The device on which a branch was evaluated."""
+    device = str(result.measure("evaluate", "device") or "an unknown device")
+    cpu = (result.record("evaluate").get("host") or {}).get("cpu")
+    return f"{cpu}, {device.removeprefix('cpu').strip(' ()')}".rstrip(", ") if cpu and device.startswith("cpu") else device
 
 
 def speed(result: Result, part: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The report's figures: learning curves, intervals, confusion matrices, costs; each a function from results to SVG text."""
+"""The report's figures: learning curves, intervals, confusion matrices; each a function from results to SVG text."""
 
 from __future__ import annotations
 
@@ -126,24 +126,6 @@ def _shades(color: str) -> LinearSegmentedColormap:
 def _short(name: str, longest: int = 14) -> str:
     name = printable(name)
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
-def costs(results: list[Result], palette: Palette) -> str:
-    """Test accuracy against training time, each branch by its number; branches without a measured time are left out."""
-    timed = [(result, result.measure("train", "train_seconds")) for result in results]
-    timed = [(result, seconds) for result, seconds in timed if seconds]
-    with figure("costs", 3.5, 3.0) as drawing:
-        axes = drawing.add_subplot()
-        for result, seconds in timed:
-            look: dict[str, Any] = {"color": palette.color(result.model), "markersize": 6}
-            accuracy = result.metrics["test"]["accuracy"]
-            axes.plot([seconds, seconds], result.metrics["test"]["accuracy_interval"], color=look["color"], linewidth=1.2)
-            axes.plot(seconds, accuracy, palette.marker(result.model), linestyle="none", **look)
-            axes.annotate(str(result.number), (seconds, accuracy), xytext=(6, 4), textcoords="offset points")
-        axes.set(xlabel="training time, seconds", ylabel="test accuracy with 95% interval")
-        axes.margins(x=0.1)
-        axes.set_xlim(left=0)
-        return render(drawing)
 
 
 def loss_limit(results: list[Result]) -> float:

@@ -65,6 +65,15 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def milliseconds(value: float | None) -> str:
+    """Seconds as milliseconds with three digits: `0.482 ms`, `12.3 ms`, `1 230 ms`."""
+    if value is None:
+        return "\N{EN DASH}"
+    scaled = value * 1000
+    digits = next((digits for digits, limit in ((3, 0.9995), (2, 9.995), (1, 99.95)) if scaled < limit), 0)
+    return f"{scaled:.{digits}f} ms" if digits else f"{count(scaled)} ms"
+
+
 def memory(value: float | None) -> str:
     """Bytes in binary units: `160 KiB`, `512 MiB`, `1.4 GiB`."""
     if value is None:

@@ -55,6 +55,7 @@ class Run:
     params: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)  # more of training.json
     measures: dict[str, Any] = field(default_factory=dict)  # more of what the training measured
+    latency: float | None = 0.0123  # seconds of one image; None: the evaluation measured neither latency nor size
 
 
 def branches(folder: Path, runs: Iterable[Run], data: Data | None = None) -> list[Branch]:
@@ -264,7 +265,9 @@ def record(need: str, run: Run, data: Data) -> dict[str, Any]:
             "prefix_flops_per_second": 3.12e11, "prefix_share_of_peak": 0.78, "train_flops_per_second": 1.6e11,
             "train_share_of_peak": 0.4, **run.measures,
         },
-        "evaluate": {"evaluate_seconds": 6.54, "images_per_second": 512.0},
+        "evaluate": {"evaluate_seconds": 6.54, "images_per_second": 512.0, "device": "cpu (AVX-512)"} | (
+            latencies(run.latency) if run.latency is not None else {}
+        ),
     }  # fmt: skip
     return {
         "stage": f"stages.{need}",
@@ -278,6 +281,14 @@ def record(need: str, run: Run, data: Data) -> dict[str, Any]:
         "notices": list(run.notices) if need == "train" else [],
         "git": "0123456789abcdef0123456789abcdef01234567",
     }
+
+
+def latencies(seconds: float) -> dict[str, Any]:
+    """What evaluate measures on the saved network."""
+    one = {"seconds": seconds, "p95_seconds": 1.5 * seconds, "calls": 120}
+    many = {"seconds": 8 * seconds, "p95_seconds": None, "calls": 15}
+    told = {f"latency_batch_{size}_{name}": value for size, part in ((1, one), (32, many)) for name, value in part.items()}
+    return {**told, "model_bytes": 95 * 2**20}
 
 
 def dump(path: Path, value: Any) -> None:

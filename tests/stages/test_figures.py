@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stages.reporting import calibration, figures, palette, svg
+from stages.reporting import calibration, figures, palette, pareto, svg, tradeoff
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result, read_results
 from tests.stages.fake_artifacts import Data, Run, branches
@@ -28,7 +28,7 @@ def results(tmp_path: Path) -> list[Result]:
 def drawings(results: list[Result]) -> dict[str, str]:
     return {
         "intervals": figures.intervals(results, COLORS),
-        "costs": figures.costs(results, COLORS),
+        **{told.cost.name: tradeoff.draw(told, COLORS) for told in pareto.tradeoffs(results)},
         "curves": figures.learning_curves(results[0], COLORS),
         "confusion": figures.confusion(results[0], COLORS),
         "calibration": calibration.reliability(results[0], COLORS),

@@ -98,7 +98,8 @@ def test_report_gives_page_table_and_figures(out: Path) -> None:
     names = ("calibration", "confusion")
     assert drawn == [
         *(f"{name}-{b}" for name in names for b in branch),
-        "costs.svg",
+        "costs-latency.svg",
+        "costs-training.svg",
         *(f"curves-{b}" for b in branch),
         "intervals.svg",
     ]

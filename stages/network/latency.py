@@ -1,0 +1,84 @@
+"""How long a network takes from raw pixels to probabilities."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+BATCHES = (1, 32)  # images in a call
+WARM_UP = 0.2  # seconds of calls that are thrown away after the first one, which compiles
+SPENT = 1.5  # seconds of calls that are timed
+MOST = 500  # calls that are timed
+FEWEST = 3  # calls that are timed of a network that is slower
+LONGEST = 5.0  # seconds of calls after which no other one begins
+TAIL = 20  # calls from which the slowest twentieth can be told
+
+Clock = Callable[[], float]
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def measures(network: keras.Model, images: NDArray[np.uint8]) -> dict[str, Any]:
+    """For each size of a batch the seconds of a call, median and 95th percentile, and how many calls were timed.
+
+    `images` is (N, H, W, 3); they are repeated where a batch needs more. A call begins with pixels in the host's memory and
+    ends when the probabilities are there, so the device has finished.
+    """
+    predict, told = compiled(network), dict[str, Any]()
+    for size in BATCHES:
+        taken = timed(partial(predict, images[np.arange(size) % len(images)]))
+        told |= {f"latency_batch_{size}_{name}": value for name, value in summary(taken).items()}
+    return told
+
+
+def compiled(network: keras.Model) -> Predict:
+    """The network in inference mode as one compiled function, without the loop around it in Keras's predict."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def forward(trainable: Any, others: Any, images: Any) -> Any:
+            return network.stateless_call(trainable, others, images, training=False)[0]
+
+        learned = [variable.value for variable in network.trainable_variables]
+        others = [variable.value for variable in network.non_trainable_variables]
+        call = partial(jax.jit(forward), learned, others)
+        return lambda images: np.asarray(call(images))
+    import tensorflow as tf
+
+    network.make_predict_function()
+    return lambda images: np.asarray(network.predict_function([(tf.convert_to_tensor(images),)]))
+
+
+def timed(call: Callable[[], object], clock: Clock = time.perf_counter) -> list[float]:
+    """Seconds of each call but the first ones: those compile, and find a device that has yet to speed up.
+
+    Where a single call outlasts LONGEST, the one after the compiling one is all that is timed.
+    """
+    seconds(call, clock)
+    warming = [seconds(call, clock)]
+    if warming[0] > LONGEST:
+        return warming
+    while sum(warming) < WARM_UP:
+        warming.append(seconds(call, clock))
+    taken: list[float] = []
+    while len(taken) < MOST and sum(taken) < (SPENT if len(taken) >= FEWEST else LONGEST):
+        taken.append(seconds(call, clock))
+    return taken
+
+
+def seconds(call: Callable[[], object], clock: Clock) -> float:
+    """What one call takes."""
+    began = clock()
+    call()
+    return clock() - began
+
+
+def summary(taken: list[float]) -> dict[str, Any]:
+    """Median and 95th percentile, None where there are too few calls to tell it, and the number of calls."""
+    p95 = float(np.percentile(taken, 95)) if len(taken) >= TAIL else None
+    return {"seconds": float(np.median(taken)), "p95_seconds": p95, "calls": len(taken)}
