@@ -22,6 +22,7 @@ class Arguments(argparse.ArgumentParser):
         raise ConfigError(message, hint=f"did you mean {near}?" if near else f"{self.prog} --help")
 
 
+RUN = "a run's id, the beginning of one, or last, last~1, ..."
 Verbs: TypeAlias = "argparse._SubParsersAction[Arguments]"
 
 
@@ -33,6 +34,7 @@ def parser() -> Arguments:
     running(verbs)
     looking(verbs)
     remembering(verbs)
+    comparing(verbs)
     predicting(verbs)
     diagnosing(verbs)
     beginning(verbs)
@@ -64,10 +66,10 @@ def remembering(verbs: Verbs) -> None:
     listing = add(verbs, "runs", "what was run when", "history.runs")
     pipeline_file(listing)
     listing.add_argument("--limit", type=positive, default=20, metavar="N", help="the last N runs (default 20)")
-    comparing = add(verbs, "diff", "how parameters and metrics of two runs differ", "history.diff")
-    comparing.add_argument("a", metavar="RUN", help="a run's id, the beginning of one, or last, last~1, ...")
-    comparing.add_argument("b", metavar="RUN")
-    pipeline_option(comparing)
+    differing = add(verbs, "diff", "how parameters and metrics of two runs differ", "history.diff")
+    differing.add_argument("a", metavar="RUN", help=RUN)
+    differing.add_argument("b", metavar="RUN")
+    pipeline_option(differing)
     collecting = add(verbs, "gc", "what the store may lose; --delete removes it", "upkeep.gc")
     pipeline_file(collecting)
     collecting.add_argument(
@@ -78,8 +80,18 @@ def remembering(verbs: Verbs) -> None:
     collecting.add_argument("--delete", action="store_true", help="remove it")
     checking = add(verbs, "verify", "check everything in the store by its contents", "upkeep.verify")
     pipeline_file(checking)
-    for found in (listing, comparing, collecting, checking):
+    for found in (listing, differing, collecting, checking):
         as_json(found)
+
+
+def comparing(verbs: Verbs) -> None:
+    """report."""
+    found = add(verbs, "report", "the branches of several runs in one report", "report.report")
+    found.add_argument("runs", nargs="+", metavar="RUN", help=RUN)
+    found.add_argument("--out", metavar="FILE", help="the page; its table and figures go beside it (default: below reports/)")
+    found.add_argument("--same-weights", action="store_true", help="also give every saved model the same images on both backends")
+    pipeline_option(found)
+    as_json(found)
 
 
 def predicting(verbs: Verbs) -> None:

@@ -33,6 +33,11 @@ class Instance:
         return list(dict.fromkeys(ids))
 
 
+def instance_id(stage: str, names: Sequence[Any]) -> str:
+    """The id of a stage's instance with these axis values: train[resnet50]."""
+    return f"{stage}[{','.join(map(str, names))}]" if names else stage
+
+
 @dataclass(frozen=True)
 class Dag:
     """All instances, each after those it needs."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kpipe.closure import Closure, Project
-from kpipe.dag import Dag, Instance
+from kpipe.dag import Dag, Instance, instance_id
 from kpipe.errors import ConfigError, Problem, listing, nearest, several
 from kpipe.matrix import Combination
 from kpipe.needs import topological
@@ -109,7 +109,7 @@ class Builder:
     ) -> None:
         own = [] if stage.gather else axes
         names = tuple(combination[a].name for a in own)
-        id_ = f"{stage.name}[{','.join(map(str, names))}]" if names else stage.name
+        id_ = instance_id(stage.name, names)
         backend = str(combination["backend"].name) if "backend" in own else self.spec.backend
         if id_ in self.instances:
             self.problems.append(

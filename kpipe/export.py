@@ -30,13 +30,20 @@ def export(spec: Spec, store: Store, outcomes: Mapping[str, Outcome]) -> list[Pa
 
 
 def export_one(stage: str, source: Path, reports: Path, spec: Spec) -> Path:
-    """Copy one artifact and remove what an earlier one left; the path of its page or folder."""
+    """Copy one artifact; the path of its page or folder."""
     title = "-".join([spec.name, "+".join(spec.backends)] + ([stage] if stage != "report" else []))
-    base = reports / title
+    return copy_out(stage, source, reports / title)
+
+
+def copy_out(stage: str, source: Path, base: Path, sweep: bool = True) -> Path:
+    """Copy what a stage wrote, STAGE.ext to BASE.ext, all else below BASE; the path of its page, or of BASE where it has none.
+
+    With `sweep`, what an earlier one left below BASE is removed.
+    """
     targets = {target(path.relative_to(source), stage, base): path for path in walk(source)}
     for to, path in targets.items():
         copy(path, to)
-    for stale in [p for p in walk(base) if p not in targets] if base.is_dir() else []:
+    for stale in [p for p in walk(base) if p not in targets] if sweep and base.is_dir() else []:
         stale.unlink()
     page = base.with_name(base.name + ".html")
     return page if page in targets else base

@@ -52,6 +52,7 @@ def compact(store: Store, outcomes: Mapping[str, Outcome | None]) -> dict[str, A
     return {
         "instances": {id_: [o.key.digest, o.output[:OUTPUT_DIGITS]] if o and o.key else None for id_, o in outcomes.items()},
         "status": {id_: o.status if o else "not run" for id_, o in outcomes.items() if not o or o.status != "cached"},
+        "axes": {o.instance.stage.name: list(o.instance.axes) for o in settled.values()},
         "gather": [id_ for id_, o in settled.items() if o.instance.stage.gather],
         "errors": {id_: [o.error.message[:MESSAGE], str(o.log)] for id_, o in settled.items() if o.error},
         "headlines": {id_: told for id_, told in headlines.items() if told},

@@ -46,6 +46,7 @@ class Branch:
     axes: Mapping[str, Any]  # axis name -> value (the name of a table-valued one)
     inputs: Mapping[str, Path]  # need -> folder of its artifact; a need that failed is absent
     records: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # need -> how that artifact came to be
+    runs: tuple[str, ...] = ()  # the past runs that have it, where branches of past runs are gathered
 
     @property
     def label(self) -> str:

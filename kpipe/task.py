@@ -27,7 +27,7 @@ class Task:
     modules: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     records: Mapping[str, Any] = field(default_factory=dict)
-    branches: tuple[Mapping[str, Any], ...] = ()  # {"axes", "inputs", "records"}
+    branches: tuple[Mapping[str, Any], ...] = ()  # {"axes", "inputs", "records"}, of past runs also "runs"
     backend: str | None = None
     gpus: tuple[str, ...] = ()
 

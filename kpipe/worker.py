@@ -57,7 +57,7 @@ def stage_arguments(task: Mapping[str, Any]) -> dict[str, Any]:
         "inputs": folders(task["inputs"]),
         "records": task["records"],
         "modules": task["modules"],
-        "branches": [Branch(b["axes"], folders(b["inputs"]), b["records"]) for b in task["branches"]],
+        "branches": [Branch(b["axes"], folders(b["inputs"]), b["records"], tuple(b.get("runs", ()))) for b in task["branches"]],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from markupsafe import Markup
 from kpipe.stage import Stage, StageError
 from stages.reporting import (
     audit,
+    backends,
     calibration,
     costs,
     errors,
@@ -23,9 +25,11 @@ from stages.reporting import (
     recipe,
     reproduction,
     results,
+    same_weights,
     summary,
     svg,
     tables,
+    tested,
     tradeoff,
     verdict,
 )
@@ -62,6 +66,7 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
     """What the page shows of the branches: the verdict, findings, and tables that set them side by side."""
     judged = verdict.judge(complete)
     told = tables.reestimations(complete)
+    agreements = same_weights.agreements(complete)
     return {
         "title": tables.title(complete),
         "results": complete,
@@ -69,7 +74,9 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "colors": palette.variables(),
         "verdict": judged,
         "headline": summary.headline(judged),
-        "sentences": summary.sentences(judged),
+        "sentences": [*summary.sentences(judged), *tested.sentences(complete, which(complete))],
+        "tested_on": tested.number(complete),
+        "runs": provenance.runs(complete),
         "stories": summary.batchnorm_stories(told, judged),
         "reestimations": told,
         "findings": tables.findings(complete),
@@ -82,21 +89,19 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "recipe": recipe,
         "costs": costs,
         "tradeoffs": pareto.tradeoffs(complete),
-        "backends": tables.by_backend(complete),
-        "disagreement": tables.disagreement,
+        "backends": backends.by_backend(complete),
+        "disagreement": backends.disagreement,
+        "agreements": agreements,
+        "agree": same_weights.verdict(agreements) if agreements else "",
         "errors": errors.shown(complete, judged),
     }
 
 
 def origins(complete: list[Result]) -> dict[str, Any]:
     """What the page shows of where the numbers come from: data, settings, versions, machines, artifacts."""
-
-    def which(numbers: list[int]) -> str:
-        return provenance.numbers(numbers, len(complete))
-
     again = reproduction.pipeline_file(complete)
     return {
-        "which": which,
+        "which": which(complete),
         "audits": distinct(complete, "ingest"),
         "audit_of": audit.shown,
         "sheets": contact_sheets(complete),
@@ -111,6 +116,11 @@ def origins(complete: list[Result]) -> dict[str, Any]:
         "notices": provenance.notices(complete),
         "commits": provenance.commits(complete),
     }
+
+
+def which(complete: list[Result]) -> Callable[[list[int]], str]:
+    """What names branches by their numbers."""
+    return lambda numbers: provenance.numbers(numbers, len(complete))
 
 
 def colors_of(complete: list[Result]) -> Palette:
@@ -136,7 +146,9 @@ def draw(complete: list[Result], folder: Path) -> dict[str, Markup]:
 
 
 def absent(complete: list[Result], stage: Stage) -> list[str]:
-    """Combinations of axis values that no branch has, complete or not."""
+    """Combinations of axis values that no branch has, complete or not; of several runs each told its own."""
+    if len(provenance.runs(complete)) > 1:
+        return []
     present = {branch.label for branch in stage.branches}
     return [label for label in tables.missing_combinations(complete) if label not in present]
 

@@ -12,7 +12,10 @@ from kpipe.stage import Stage
 from stages.reporting import summary, wording
 from stages.reporting.wording import printable
 
-FILTERS = ("between", "count", "decimals", "evidence", "fixed", "flops", "memory", "milliseconds", "p_value", "plural", "seconds")
+FILTERS = (
+    *("between", "count", "decimals", "evidence", "fixed", "flops", "memory"),
+    *("milliseconds", "p_value", "plural", "seconds", "tiny"),
+)
 
 
 def render(stage: Stage, **shown: Any) -> str:

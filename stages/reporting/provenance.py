@@ -116,6 +116,15 @@ def notices(results: list[Result]) -> list[Setting]:
     )
 
 
+def runs(results: list[Result]) -> dict[str, list[int]]:
+    """The numbers of the branches that each run has; empty where a run reports on itself."""
+    found: dict[str, list[int]] = {}
+    for result in results:
+        for run in result.branch.runs:
+            found.setdefault(run, []).append(result.number)
+    return found
+
+
 def commits(results: list[Result]) -> list[str]:
     """The git commits that the artifacts were made at."""
     return _once(str(result.record(stage)["git"]) for result in results for stage in NEEDS if result.record(stage).get("git"))

@@ -102,11 +102,23 @@ class Result:
 
     @cached_property
     def test(self) -> pd.DataFrame:
-        """Predictions on the test images: index path; columns label, predicted, correct (bool)."""
-        names = ["path", "split", "label", "predicted"]
-        table = pd.read_csv(self.branch.inputs["evaluate"] / "predictions.csv", usecols=names, dtype=str, keep_default_na=False)
-        table = table[table["split"] == "test"].set_index("path")
-        return table.assign(correct=table["label"] == table["predicted"])[["label", "predicted", "correct"]]
+        """The predictions on the test images."""
+        return self.predictions[self.predictions["split"] == "test"]
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """What was predicted: index path; columns split, label, predicted, correct (bool), hash (of the image's file)."""
+        names = ["row", "path", "split", "label", "predicted"]
+        table = pd.read_csv(self.folder("evaluate") / "predictions.csv", usecols=names, dtype=str, keep_default_na=False)
+        table = table.join(self.manifest["hash"], on="row").set_index("path").drop(columns="row")
+        return table.assign(correct=table["label"] == table["predicted"])
+
+    @cached_property
+    def manifest(self) -> pd.DataFrame:
+        """Every image: index row (text); columns path, label, hash."""
+        names = ["row", "path", "label", "hash"]
+        table = pd.read_csv(self.folder("ingest") / "manifest.csv", usecols=names, dtype=str, keep_default_na=False)
+        return table.set_index("row")
 
     def read(self, stage: str, file: str) -> Any:
         """The parsed JSON file of one of the branch's artifacts."""

@@ -40,11 +40,17 @@ def sentences(verdict: Verdict) -> list[str]:
         "; ".join(f"{result.name} {accuracy(result, split)}" for result in contenders) for split in ("validation", "test")
     )
     return [
-        f"Chosen on {plural(chosen.metrics['validation']['images'], 'validation image')}: {validation}.",
-        f"Told on {plural(chosen.metrics['test']['images'], 'test image')} that had no part in any choice: {test}.",
+        f"Chosen on {images(contenders, 'validation')}: {validation}.",
+        f"Told on {images(contenders, 'test')} that had no part in any choice: {test}.",
         *(comparison(rival, len(verdict.rivals)) for rival in verdict.rivals),
         *baseline(contenders),
     ]
+
+
+def images(results: list[Result], split: str) -> str:
+    """`270 test images`, `270 and 300 test images`: how many images of a split these branches have."""
+    numbers = list(dict.fromkeys(result.metrics[split]["images"] for result in results))
+    return plural(numbers[0], f"{split} image") if len(numbers) == 1 else f"{listing(list(map(count, numbers)))} {split} images"
 
 
 def comparison(rival: Comparison, pairs: int = 1) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.reporting import costs
+from stages.reporting import costs, same_weights
 from stages.reporting.results import Result
 from stages.reporting.wording import listing
 
@@ -34,6 +34,7 @@ def _row(result: Result) -> dict[str, Any]:
         "parameters": metrics.get("parameters"),
         "trainable_parameters": metrics.get("trainable_parameters"),
         **costs.columns(result),
+        **same_weights.columns(result),
         "images_per_second": result.measure("train", "images_per_second"),
         "evaluate_images_per_second": result.measure("evaluate", "images_per_second"),
         "peak_memory_bytes": result.measure("train", "peak_memory_bytes"),
@@ -146,20 +147,6 @@ def missing_combinations(results: list[Result]) -> list[str]:
     values = [list(dict.fromkeys(result.axes.get(axis) for result in results)) for axis in axes]
     seen = {tuple(result.axes.get(axis) for axis in axes) for result in results}
     return [",".join(map(str, combination)) for combination in product(*values) if combination not in seen]
-
-
-def by_backend(results: list[Result]) -> list[list[Result]]:
-    """Branches that differ in nothing but the backend, side by side; empty where the run has one backend."""
-    groups: dict[tuple[Any, ...], list[Result]] = {}
-    for result in results:
-        groups.setdefault(tuple((k, v) for k, v in result.axes.items() if k != "backend"), []).append(result)
-    return [group for group in groups.values() if len(group) > 1] if any("backend" in r.axes for r in results) else []
-
-
-def disagreement(first: Result, second: Result) -> tuple[int, int]:
-    """Test images that two branches name differently, of those that both named."""
-    both = first.test.join(second.test, how="inner", lsuffix="_first", rsuffix="_second")
-    return int((both["predicted_first"] != both["predicted_second"]).sum()), len(both)
 
 
 def title(results: list[Result]) -> str:

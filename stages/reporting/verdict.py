@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binomtest, norm
 
+from stages.reporting import tested
 from stages.reporting.results import Result, by_validation
 
 ALPHA = 0.05
@@ -83,7 +84,7 @@ def paired_interval(only_first: int, only_second: int, images: int) -> tuple[flo
 
 def compare(first: Result, second: Result) -> Comparison | None:
     """Compare two branches on the test images that both predicted; None where they share none."""
-    both = first.test.join(second.test, how="inner", lsuffix="_first", rsuffix="_second")
+    both = tested.shared(first, second)
     both = both[both["label_first"] == both["label_second"]]
     if both.empty:
         return None

@@ -33,6 +33,14 @@ def fixed(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 
+def tiny(value: float) -> str:
+    """A distance that may be next to nothing, in two digits: `0`, `2.4e-7`, `0.012`."""
+    if not 0 < value < 1e-3:
+        return f"{value:.2g}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits}e{int(exponent)}"
+
+
 def span(low: float, high: float, digits: int) -> str:
     """`0.93 to 0.98`."""
     return f"{low:.{digits}f} to {high:.{digits}f}"

@@ -86,7 +86,7 @@ def write_ingest(folder: Path, data: Data) -> Path:
     np.save(folder / "images.npy", images)
     columns = {"row": range(len(splits)), "path": paths, "label": labels, "split": splits}
     hashes = [f"{i:064x}" for i in range(len(splits))]
-    sniffed = {"hash": hashes, "width": 8, "height": 8, "mode": "L", "format": "PNG", "bytes": 90}
+    sniffed = {"hash": hashes, "width": 8, "height": 8, "mode": "L", "format": "PNG", "bytes": 90, "group": "", "fold": -1}
     manifest = pd.DataFrame(columns | sniffed)
     manifest.to_csv(folder / "manifest.csv", index=False)
     counts = {split: dict.fromkeys(data.classes, 0) for split in ("train", "validation", "test")}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from stages.reporting import summary, tables, wording
+from stages.reporting import backends, summary, tables, wording
 from stages.reporting.results import Result, by_validation, read_results
 from stages.reporting.verdict import adjust, against, beats_majority, compare, judge, mcnemar, paired_interval
 from tests.stages.fake_artifacts import Data, Run, branches
@@ -183,7 +183,7 @@ def test_reestimation_tells_both_accuracies_of_the_chosen_epoch(tmp_path: Path) 
 
 def test_backends_are_set_side_by_side(tmp_path: Path) -> None:
     axes = [{"model": m, "backend": b} for m in ("resnet50", "vgg16") for b in ("tensorflow", "jax")]
-    groups = tables.by_backend(results_of(tmp_path, *(Run(a, backend=str(a["backend"])) for a in axes)))
+    groups = backends.by_backend(results_of(tmp_path, *(Run(a, a["model"], a["backend"]) for a in axes)))
     assert [[result.backend for result in group] for group in groups] == [["TensorFlow", "JAX"]] * 2
 
 
