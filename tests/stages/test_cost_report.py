@@ -107,19 +107,16 @@ def test_page_without_any_latency_is_whole(tmp_path: Path) -> None:
     assert not (out / "figures" / "costs-latency.svg").exists() and (out / "figures" / "costs-training.svg").exists()
 
 
-def test_latencies_of_different_devices_are_not_set_beside_each_other_in_silence(tmp_path: Path) -> None:
+def test_page_tells_that_latencies_are_of_different_devices_or_of_too_few_calls(tmp_path: Path) -> None:
     gathered = branches(tmp_path / "run", [Run({"seed": 1}), Run({"seed": 2})])
-    gathered[1].records["evaluate"]["measures"]["device"] = "NVIDIA H100"
+    gathered[1].records["evaluate"]["measures"] |= {
+        "device": "NVIDIA H100", "latency_batch_1_p95_seconds": None, "latency_batch_1_calls": 7,
+    }  # fmt: skip
     report.run(Stage(out=tmp_path / "out", branches=gathered))
-    assert "Measured on different devices (Example CPU, AVX-512; NVIDIA H100), so compare only" in words(tmp_path / "out")
-
-
-def test_a_missing_tail_is_explained(tmp_path: Path) -> None:
-    gathered = branches(tmp_path / "run", [Run({"seed": 1}), Run({"seed": 2})])
-    gathered[1].records["evaluate"]["measures"] |= {"latency_batch_1_p95_seconds": None, "latency_batch_1_calls": 7}
-    report.run(Stage(out=tmp_path / "out", branches=gathered))
+    told = words(tmp_path / "out")
     assert rows(tmp_path / "out", 'id="costs-heading"')[3][3] == NOT_TOLD
-    assert "of 7 to 120 calls with one image (fewer than 20 do not tell a 95th percentile)" in words(tmp_path / "out")
+    assert "of 7 to 120 calls with one image (fewer than 20 do not tell a 95th percentile)" in told
+    assert "Measured on different devices (Example CPU, AVX-512; NVIDIA H100), so compare only" in told
 
 
 def test_page_tells_the_layers_of_a_step(out: Path) -> None:
