@@ -51,7 +51,7 @@ def test_page_tells_arithmetic_and_speeds(out: Path) -> None:
 
 
 def test_page_tells_on_how_many_devices(out: Path) -> None:
-    _, first, second = rows(out, 'id="costs-heading"')
+    _, first, second = rows(out, 'aria-label="Costs of all branches"')
     assert (first[-1], second[-1]) == ("cpu (AVX-512)", "2 \N{MULTIPLICATION SIGN} NVIDIA H100")
 
 
