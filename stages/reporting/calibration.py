@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from stages.reporting import readings
 from stages.reporting.palette import MUTED, Palette
 from stages.reporting.results import Result
-from stages.reporting.svg import figure, render
+from stages.reporting.svg import Reading, figure, render
 from stages.reporting.wording import fixed
 
 FAR = 0.05  # calibration error above which probabilities should not be read as such
@@ -22,13 +23,15 @@ def reliability(result: Result, palette: Palette) -> str:
             "before": {"color": palette.color(result.model), "marker": palette.marker(result.model), "markersize": 5},
             "after": {"color": MUTED[0], "marker": ".", "markersize": 5, "linestyle": (0, (1, 1.2))},
         }
+        found: list[Reading] = []
         for name, label in (("before", "as trained"), ("after", f"temperature {fixed(told['temperature'], 2)}")):
             bins = told[name]["bins"]
             points = [part["confidence"] for part in bins], [part["accuracy"] for part in bins]
             axes.plot(*points, label=label, linewidth=1.3, **looks[name])
+            found += readings.bins(axes, label, bins)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="probability of the class that is named", ylabel="share that is right")
         axes.legend(loc="upper left")
-        return render(drawing)
+        return render(drawing, found)
 
 
 def verdict(result: Result) -> str:

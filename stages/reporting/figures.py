@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.ticker import MaxNLocator
 
-from stages.reporting import recipe
+from stages.reporting import readings, recipe
 from stages.reporting.palette import INK, MUTED, Palette
 from stages.reporting.results import Result
-from stages.reporting.svg import figure, render
+from stages.reporting.svg import belong, figure, render
 from stages.reporting.wording import printable
 
 CURVES = {
@@ -40,17 +40,20 @@ def intervals(results: list[Result], palette: Palette) -> str:
         for place, result in enumerate(results):
             test = result.metrics["test"]
             color = palette.color(result.model)
-            axes.plot(test["accuracy_interval"], [place, place], color=color, linewidth=2.2, solid_capstyle="round")
-            axes.plot(test["accuracy"], place, palette.marker(result.model), color=color, markersize=6)
-            axes.plot(test["majority_accuracy"], place, "|", color=MUTED[0], markersize=7, markeredgewidth=1.2)
-            axes.annotate(
+            drawn = [
+                *axes.plot(test["accuracy_interval"], [place, place], color=color, linewidth=2.2, solid_capstyle="round"),
+                *axes.plot(test["accuracy"], place, palette.marker(result.model), color=color, markersize=6),
+                *axes.plot(test["majority_accuracy"], place, "|", color=MUTED[0], markersize=7, markeredgewidth=1.2),
+            ]
+            name = axes.annotate(
                 f"{result.number}  {printable(result.label)}", (0, place), xytext=(0, 5), textcoords="offset points",
                 xycoords=("axes fraction", "data"), va="bottom", color=INK[0],
             )  # fmt: skip
+            belong(result.number, [*drawn, name])
         axes.set(xlim=(0, 1.01), ylim=(len(results) - 0.4, -0.95), yticks=[], xlabel="test accuracy; | majority class")
         axes.spines["left"].set_visible(False)
         axes.grid(False, axis="y")
-        return render(drawing)
+        return render(drawing, readings.intervals(axes, results))
 
 
 def learning_curves(result: Result, palette: Palette, loss_limit: float | None = None) -> str:
@@ -71,7 +74,7 @@ def learning_curves(result: Result, palette: Palette, loss_limit: float | None =
         bottom.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         handles, labels = top.get_legend_handles_labels()
         drawing.legend(handles, labels, loc="outside lower left")
-        return render(drawing)
+        return render(drawing, readings.epochs(top, result, CURVES))
 
 
 def _curves(axes: Axes, result: Result, palette: Palette, measure: str) -> None:
@@ -115,12 +118,12 @@ def confusion(result: Result, palette: Palette) -> str:
         axes.set(xlabel="predicted class", ylabel="true class")
         axes.tick_params(length=0)
         axes.grid(False)
-        return render(drawing)
+        return render(drawing, readings.cells(axes, result.metrics["classes"], counts))
 
 
 def _shades(color: str) -> LinearSegmentedColormap:
-    """From nothing to the colour at 60%: ink stays readable on every shade of it, on white and on black."""
-    return LinearSegmentedColormap.from_list("shades", [(*to_rgb(color), 0.0), (*to_rgb(color), 0.6)])
+    """From nothing to the colour at 50%: ink stays readable on every shade of it, on white and on black."""
+    return LinearSegmentedColormap.from_list("shades", [(*to_rgb(color), 0.0), (*to_rgb(color), 0.5)])
 
 
 def _short(name: str, longest: int = 14) -> str:

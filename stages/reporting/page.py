@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +13,34 @@ from markupsafe import Markup
 
 from kpipe.stage import Stage
 from stages.reporting import summary, wording
+from stages.reporting.results import Result
 from stages.reporting.wording import printable
 
 FILTERS = (
     *("between", "count", "decimals", "evidence", "fixed", "flops", "memory"),
     *("milliseconds", "p_value", "plural", "seconds", "tiny"),
 )
+FEW = 2  # branches that are seen at once, without a filter
 
 
 def render(stage: Stage, **shown: Any) -> str:
-    """The page as HTML, with its style sheet inside."""
+    """The page as HTML, with its style sheet and its script inside; no other script may run there, which the hash says."""
     page = environment(files(stage)).get_template("page.html")
     css = stage.resource("templates/page.css").read_text(encoding="utf-8")
-    return page.render(css=Markup(css), **shown)
+    script = stage.resource("templates/page.js").read_text(encoding="utf-8")
+    script_hash = f"sha256-{b64encode(hashlib.sha256(script.encode('utf-8')).digest()).decode('ascii')}"
+    inside = {"css": Markup(css), "script": Markup(script), "script_hash": script_hash}
+    return page.render(**inside, choices=choices(shown["results"]), **shown)
+
+
+def choices(results: Sequence[Result]) -> dict[str, dict[str, list[int]]]:
+    """What the filter offers: axis -> value -> numbers of its branches. Axes with one value, and few branches, need none."""
+    offered: dict[str, dict[str, list[int]]] = {}
+    for result in results:
+        for axis, value in result.axes.items():
+            offered.setdefault(axis, {}).setdefault(str(value), []).append(result.number)
+    several = {axis: values for axis, values in offered.items() if len(values) > 1}
+    return several if len(results) > FEW else {}
 
 
 def files(stage: Stage) -> list[Path]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from stages.reporting import readings
 from stages.reporting.palette import MUTED, Palette
 from stages.reporting.results import Result
 from stages.reporting.svg import figure, render
@@ -72,7 +73,7 @@ def finder_curve(name: str, result: Result, phase: dict[str, Any], palette: Pale
         )
         axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", ylim=(0, 1.3 * losses[0]))
         axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")  # as a person would type it
-        return render(drawing)
+        return render(drawing, readings.rates(axes, found))
 
 
 def epochs(phase: dict[str, Any]) -> str:

@@ -1,18 +1,28 @@
-"""Figures as SVG text: the same bytes every time, and a form that follows the theme of the page it stands in."""
+"""Figures as SVG text: the same bytes every time, a form that follows the theme of its page, and values under the pointer."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 import seaborn as sns
+from markupsafe import escape
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from stages.reporting.palette import INK, MUTED, RULE, variables
+from stages.reporting.wording import printable
+
+POINTS = 72  # an inch
+REACH = 9  # points: the least width and height of a place that the pointer has to meet
 
 STYLE: dict[str, Any] = {
     "axes.edgecolor": MUTED[0],
@@ -52,11 +62,66 @@ def figure(name: str, width: float, height: float) -> Iterator[Figure]:
         yield Figure(figsize=(width, height))
 
 
-def render(drawing: Figure) -> str:
+@dataclass(frozen=True)
+class Reading:
+    """A place in a figure and the text that the pointer finds there.
+
+    `x` and `y` are its ends in data coordinates; None: as far as any axes of the figure reach.
+    """
+
+    axes: Axes
+    text: str
+    x: tuple[float, float] | None = None
+    y: tuple[float, float] | None = None
+    branch: int | None = None  # the number of the branch that it belongs to, in a figure of several
+
+
+def render(drawing: Figure, readings: Sequence[Reading] = ()) -> str:
     """The figure as SVG text without dates, so that the same data gives the same bytes."""
     buffer = io.StringIO()
     drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return buffer.getvalue()
+    before, end, after = buffer.getvalue().rpartition("</svg>")
+    return f"{before}{_places(drawing, readings)}{end}{after}"
+
+
+def _places(drawing: Figure, readings: Sequence[Reading]) -> str:
+    """Rectangles without colour over the drawn figure, each with its text as SVG's title."""
+    if not readings:
+        return ""
+    plots = Bbox.union([axes.get_position() for axes in drawing.axes])
+    width, height = POINTS * drawing.get_size_inches()
+    lines = ['<g class="readings" fill="none" pointer-events="all">']
+    for reading in readings:
+        (left, right), (low, high) = (_reach(*ends) for ends in zip(_ends(reading, plots), (width, height), strict=True))
+        own = f' data-branches="{reading.branch}"' if reading.branch else ""
+        place = f'x="{left:.1f}" y="{height - high:.1f}" width="{right - left:.1f}" height="{high - low:.1f}"'
+        lines.append(f" <rect {place}{own}><title>{escape(printable(reading.text))}</title></rect>")
+    return "\n".join([*lines, "</g>\n"])
+
+
+def _ends(reading: Reading, plots: Bbox) -> list[tuple[float, float]]:
+    """Horizontal and vertical ends of a place in shares of the figure, inside the axes."""
+    x, y = reading.x or reading.axes.get_xlim(), reading.y or reading.axes.get_ylim()
+    drawn = reading.axes.transData + reading.axes.figure.transFigure.inverted()
+    corners = np.clip(np.sort(drawn.transform(np.column_stack([x, y])), axis=0), plots.min, plots.max)
+    corners = np.where([reading.x is None, reading.y is None], [plots.min, plots.max], corners)
+    return [(float(low), float(high)) for low, high in corners.T]
+
+
+def _reach(ends: tuple[float, float], length: float) -> tuple[float, float]:
+    """The ends in points, at least REACH apart."""
+    low, high = (length * end for end in ends)
+    missing = max(REACH - (high - low), 0) / 2
+    return low - missing, high + missing
+
+
+def belong(branch: int, artists: Sequence[Artist], kind: str = "part") -> None:
+    """Say that these artists of a figure show the branch of that number alone: the page's filter can hide them.
+
+    A second call for the same branch and figure needs another `kind`.
+    """
+    for number, artist in enumerate(artists, 1):
+        artist.set_gid(f"branch-{branch}-{kind}-{number}")
 
 
 def inline(svg: str, name: str) -> str:
@@ -65,9 +130,13 @@ def inline(svg: str, name: str) -> str:
     The page says in words what the figure shows, so the element itself is hidden from screen readers.
     """
     element = svg[svg.index("<svg") :]
-    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", element, flags=re.DOTALL)
+    element = re.sub(r">\s+<", "><", element)  # half of what a browser would have to keep
+    element = re.sub(r'(<text [^>]*?)font-family: [^;"]*; ', r"\1", element)  # as the style sheet says
+    element = re.sub(r'(<text [^>]*?) transform="rotate\(-0 [^"]*"', r"\1", element)
     for variable, (light, _) in variables().items():
         element = element.replace(light, f"var({variable})")
+    element = re.sub(r' id="branch-(\d+)-\w+-\d+"', r' data-branches="\1"', element)
     used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', element))
     element = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", element)
     element = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", element)

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from stages.reporting import placing
+from stages.reporting import placing, readings
 from stages.reporting.palette import INK, MUTED, Palette
 from stages.reporting.pareto import Priced, Tradeoff
 from stages.reporting.placing import Boxes, Points
-from stages.reporting.svg import figure, render
+from stages.reporting.svg import belong, figure, render
 
 WIDE = 10.0  # how many times the least cost the greatest one is where the axis becomes logarithmic
 MARKER, DIGIT, LINE = 6.5, 5.8, 10.5  # points: a marker's size, a digit's width, a line's height
@@ -36,15 +36,16 @@ def draw(tradeoff: Tradeoff, palette: Palette) -> str:
         drawing.legend(handles=legend(dominated=len(best) < len(drawn)), loc="outside lower left", ncols=2)
         drawing.draw_without_rendering()  # settles where the axes lie
         number(axes, tradeoff.numbered, *obstacles(axes, drawn, best))
-        return render(drawing)
+        return render(drawing, readings.costs(axes, tradeoff))
 
 
 def point(axes: Axes, branch: Priced, palette: Palette, *, filled: bool) -> None:
     """A branch's marker and the interval of its accuracy."""
     color, interval = palette.color(branch.result.model), branch.result.metrics["test"]["accuracy_interval"]
-    axes.plot([branch.cost, branch.cost], interval, color=color, linewidth=1.4 if filled else 0.7)
+    drawn = axes.plot([branch.cost, branch.cost], interval, color=color, linewidth=1.4 if filled else 0.7)
     look: dict[str, Any] = {"color": color, "markersize": MARKER, "fillstyle": "full" if filled else "none"}
-    axes.plot(branch.cost, branch.accuracy, palette.marker(branch.result.model), linestyle="none", zorder=3, **look)
+    drawn += axes.plot(branch.cost, branch.accuracy, palette.marker(branch.result.model), linestyle="none", zorder=3, **look)
+    belong(branch.result.number, drawn)
 
 
 def scale(axes: Axes, costs: list[float]) -> None:
@@ -84,10 +85,11 @@ def number(axes: Axes, numbered: list[Priced], solid: Boxes, thin: Boxes) -> Non
     offsets = placing.place(markers, sizes, room, solid, thin) - markers
     for text, branch, offset in zip(texts, numbered, offsets, strict=True):
         far = np.hypot(*offset) > NEAR + DIGIT / 2 * (len(text) - 1)
-        axes.annotate(
+        label = axes.annotate(
             text, (branch.cost, branch.accuracy), xytext=tuple(offset), textcoords="offset points", ha="center", va="center",
             in_layout=False, zorder=4, arrowprops=LEADER if far else None,
         )  # fmt: skip
+        belong(branch.result.number, [label], "label")
 
 
 def obstacles(axes: Axes, drawn: list[Priced], best: list[Priced]) -> tuple[Boxes, Boxes]:

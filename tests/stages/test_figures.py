@@ -102,11 +102,44 @@ def test_many_classes_become_one_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("theme", [0, 1])
 def test_colours_have_contrast_on_their_background(theme: int) -> None:
-    background = luminance(("#ffffff", "#14171b")[theme])
     for name, colors in palette.variables().items():
         if name != "--rule":
-            low, high = sorted((background, luminance(colors[theme])))
-            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, colors[theme])
+            assert contrast(colors[theme], ("#ffffff", "#14171b")[theme]) >= 4.5, (name, colors[theme])
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_counts_can_be_read_on_every_shade_of_a_confusion_matrix(theme: int) -> None:
+    page, ink = ("#ffffff", "#14171b")[theme], palette.INK[theme]
+    for colors in palette.SERIES:
+        for share in (0.0, 0.25, 0.5):
+            assert contrast(ink, mixed(colors[theme], page, share)) >= 4.5
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_words_of_the_page_have_contrast_on_all_its_backgrounds(theme: int) -> None:
+    css = (Path(__file__).parents[2] / "stages" / "reporting" / "templates" / "page.css").read_text()
+    themes = re.findall(r":root \{ (--page: [^}]*)\}", css)
+    named = {
+        **dict(re.findall(r"(--\w+): (#\w{6})", themes[theme])),
+        "--ink": palette.INK[theme],
+        "--muted": palette.MUTED[theme],
+    }
+    assert len(themes) == 2 and named["--page"] == ("#ffffff", "#14171b")[theme]
+    for background in ("--page", "--card"):
+        for words in ("--ink", "--muted", "--link", "--error", "--warning", "--note"):
+            assert contrast(named[words], named[background]) >= 4.5, (words, background)
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast ratio (WCAG 2.2)."""
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def mixed(color: str, background: str, share: float) -> str:
+    """The colour at that opacity on a background."""
+    pairs = zip(*(bytes.fromhex(one[1:]) for one in (color, background)), strict=True)
+    return "#" + bytes(round(share * over + (1 - share) * under) for over, under in pairs).hex()
 
 
 def luminance(color: str) -> float:
