@@ -9,10 +9,10 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from kpipe.stage import Stage
-from stages.reporting import summary, wording
+from stages.reporting import contrast, scores, summary, wording
 from stages.reporting.wording import printable
 
-FILTERS = ("between", "count", "decimals", "evidence", "fixed", "flops", "memory", "p_value", "plural", "seconds")
+FILTERS = ("about", "between", "count", "decimals", "evidence", "fixed", "flops", "memory", "p_value", "plural", "seconds")
 
 
 def render(stage: Stage, **shown: Any) -> str:
@@ -30,6 +30,8 @@ def files(stage: Stage) -> list[Path]:
         stage.resource("templates/verdict.html"),
         stage.resource("templates/findings.html"),
         stage.resource("templates/comparison.html"),
+        stage.resource("templates/seeds.html"),
+        stage.resource("templates/pairs.html"),
         stage.resource("templates/curves.html"),
         stage.resource("templates/confusion.html"),
         stage.resource("templates/calibration.html"),
@@ -54,7 +56,13 @@ def environment(templates: list[Path]) -> Environment:
         {name: getattr(wording, name) for name in FILTERS},
         accuracy=summary.accuracy,
         score=summary.score,
+        scores=scores.scores,
         interval=summary.interval,
-        gap=summary.gap,
+        between_seeds=summary.between_seeds,
+        between_tests=summary.between_tests,
+        contrast=contrast.contrast,
+        gap=contrast.gap,
+        images_needed=contrast.images_to_show,
+        right=contrast.right,
     )
     return page

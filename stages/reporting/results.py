@@ -50,9 +50,13 @@ class Result:
     @property
     def name(self) -> str:
         """The branch in words: the model, and in brackets the axes that do not name it."""
-        others = {axis: value for axis, value in self.axes.items() if value != self.backbone}
+        return self.named()
+
+    def named(self, *more: str, but: str | None = None) -> str:
+        """The same with something more in the brackets, or without one of the axes."""
+        others = {axis: value for axis, value in self.axes.items() if value != self.backbone and axis != but}
         rest = [value if isinstance(value, str) else f"{axis} {value}" for axis, value in others.items()]
-        return f"{self.model} ({', '.join(rest)})" if rest else self.model
+        return f"{self.model} ({', '.join([*rest, *more])})" if rest or more else self.model
 
     @property
     def slug(self) -> str:
@@ -102,11 +106,17 @@ class Result:
 
     @cached_property
     def test(self) -> pd.DataFrame:
-        """Predictions on the test images: index path; columns label, predicted, correct (bool)."""
-        names = ["path", "split", "label", "predicted"]
+        """Predictions on the test images: index path; columns label, predicted, correct (bool), loss (nats)."""
+        names = ["path", "split", "label", "predicted", "loss"]
         table = pd.read_csv(self.branch.inputs["evaluate"] / "predictions.csv", usecols=names, dtype=str, keep_default_na=False)
         table = table[table["split"] == "test"].set_index("path")
-        return table.assign(correct=table["label"] == table["predicted"])[["label", "predicted", "correct"]]
+        told = table.assign(correct=table["label"] == table["predicted"], loss=table["loss"].astype(float))
+        return told[["label", "predicted", "correct", "loss"]]
+
+    @cached_property
+    def tested(self) -> bytes:
+        """Equal for branches whose tables of test images have the same images and labels in the same order."""
+        return pd.util.hash_pandas_object(self.test["label"]).to_numpy().tobytes()
 
     def read(self, stage: str, file: str) -> Any:
         """The parsed JSON file of one of the branch's artifacts."""
