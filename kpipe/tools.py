@@ -86,11 +86,17 @@ def last_branches(spec: Spec, store: Store) -> Iterator[dict[str, Any]]:
         for entry in run["instances"].values():
             record = store.record(entry["key"] or "") if entry["gather"] and entry["status"] in ("done", "cached") else None
             if record:
-                yield from (
-                    {"axes": dict(b["axes"]), "inputs": whole(b["inputs"], store), "records": {}}
-                    for b in record["key"]["branches"]
-                )
+                made = records(run, store)
+                for branch in record["key"]["branches"]:
+                    known = {need: made[digest] for need, digest in branch["inputs"].items() if digest in made}
+                    yield {"axes": dict(branch["axes"]), "inputs": whole(branch["inputs"], store), "records": known}
                 return
+
+
+def records(run: dict[str, Any], store: Store) -> dict[str, dict[str, Any]]:
+    """How the artifacts of a run came to be, by their digest."""
+    found = (store.record(entry["key"]) for entry in run["instances"].values() if entry["key"])
+    return {str(record["output_digest"]): record for record in found if record}
 
 
 def whole(inputs: dict[str, str], store: Store) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # weights (B, N) of the images -> values (B,)
 
@@ -24,19 +24,34 @@ def interval(
     `classes` tells how much work the statistic is, and so how many resamples can be afforded.
     Bias-corrected and accelerated (Efron 1987, "Better bootstrap confidence intervals"; acceleration by the jackknife).
     """
-    count = int(np.clip(WORK // (images * classes), LEAST, MOST))
+    count = affordable(images, classes)
     values = np.concatenate([statistic(weights) for weights in resamples(images, count, seed)])
-    values = values[np.isfinite(values)]
-    found = statistic(np.ones((1, images)))[0]
-    if len(values) < count / 2 or not np.isfinite(found):
+    left_out = np.concatenate([statistic(weights) for weights in jackknife(images)])
+    return bca(values, float(statistic(np.ones((1, images)))[0]), left_out, level)
+
+
+def bca(
+    values: NDArray[np.float64], found: float, left_out: NDArray[np.float64], level: float = 0.95
+) -> tuple[float, float] | None:
+    """The interval from a statistic's values on resamples (B,), on the images as they are, and with a group of them left out.
+
+    None where it is not defined on most resamples.
+    """
+    finite = values[np.isfinite(values)]
+    if len(finite) < len(values) / 2 or not np.isfinite(found):
         return None
-    below = ((values < found).mean() + (values <= found).mean()) / 2
+    below = ((finite < found).mean() + (finite <= found).mean()) / 2
     if not 0 < below < 1:  # no resample differs
-        return float(values.min()), float(values.max())
-    bias, slope = norm.ppf(below), acceleration(statistic, images)
-    ends = norm.ppf([(1 - level) / 2, (1 + level) / 2]) + bias
-    low, high = np.quantile(values, norm.cdf(bias + ends / (1 - slope * ends)))
+        return float(finite.min()), float(finite.max())
+    bias, slope = ndtri(below), acceleration(left_out)
+    ends = ndtri([(1 - level) / 2, (1 + level) / 2]) + bias
+    low, high = np.quantile(finite, ndtr(bias + ends / (1 - slope * ends)))
     return float(low), float(high)
+
+
+def affordable(images: int, classes: int) -> int:
+    """How many resamples."""
+    return int(np.clip(WORK // (images * classes), LEAST, MOST))
 
 
 def resamples(images: int, count: int, seed: int) -> Iterator[NDArray[np.float64]]:
@@ -47,10 +62,17 @@ def resamples(images: int, count: int, seed: int) -> Iterator[NDArray[np.float64
         yield rng.multinomial(images, np.full(images, 1 / images), min(rows, count - begin)).astype(np.float64)
 
 
-def acceleration(statistic: Statistic, images: int) -> float:
+def jackknife(images: int) -> Iterator[NDArray[np.float64]]:
+    """Weights (G, N) that leave out one group of the images each, some at a time."""
+    count = min(images, GROUPS)
+    groups = np.arange(images) % count
+    rows = max(BLOCK // images, 1)
+    for begin in range(0, count, rows):
+        yield (groups != np.arange(begin, min(begin + rows, count))[:, None]).astype(np.float64)
+
+
+def acceleration(left_out: NDArray[np.float64]) -> float:
     """Skewness of the jackknife's values, over six; 0 where none differs."""
-    groups = np.arange(images) % min(images, GROUPS)
-    values = np.array([statistic((groups != group).astype(np.float64)[None])[0] for group in range(groups.max() + 1)])
-    away = np.nanmean(values) - values
+    away = np.nanmean(left_out) - left_out
     spread = np.nansum(away**2) ** 1.5
     return float(np.nansum(away**3) / (6 * spread)) if spread > 0 else 0.0

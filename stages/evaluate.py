@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import calibration, explained, json_files, metrics
+from stages import calibration, explained, json_files, metrics, weighted
 from stages.data.labels import Labels, sample
 from stages.diagnosis import branch, untrained
 from stages.diagnosis.finding import Finding, say
@@ -60,13 +60,18 @@ def run(stage: Stage) -> None:
 
 
 def write_predictions(path: Path, labels: Labels, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:
-    """One row an image, in manifest order; probabilities in the fewest digits that give the float32 back exactly."""
+    """One row an image, in manifest order; probabilities in the fewest digits that give the float32 back exactly.
+
+    `loss` is the image's cross-entropy in nats.
+    """
+    losses = weighted.losses(probabilities.astype(np.float64), labels.index[rows]).astype(np.float32)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["row", "path", "split", "label", "predicted", "correct", *(f"p_{name}" for name in labels.classes)])
-        for row, probability in zip(rows, probabilities, strict=True):
+        columns = ["row", "path", "split", "label", "predicted", "correct", "loss"]
+        table.writerow([*columns, *(f"p_{name}" for name in labels.classes)])
+        for row, probability, loss in zip(rows, probabilities, losses, strict=True):
             item, predicted = labels.items[row], labels.classes[int(probability.argmax())]
-            known = [item.row, item.path, item.split, item.label, predicted, int(predicted == item.label)]
+            known = [item.row, item.path, item.split, item.label, predicted, int(predicted == item.label), loss]
             table.writerow([*known, *(str(p) for p in probability)])
 
 

@@ -20,6 +20,7 @@ from stages.reporting import (
     figures,
     numbers,
     page,
+    pairs,
     palette,
     pareto,
     provenance,
@@ -27,6 +28,8 @@ from stages.reporting import (
     reproduction,
     results,
     same_weights,
+    scores,
+    seeds,
     summary,
     svg,
     tables,
@@ -39,7 +42,7 @@ from stages.reporting.results import Result
 
 
 def run(stage: Stage) -> None:
-    """Write report.html, report.csv and figures/*.svg from the gathered branches.
+    """Write report.html, report.csv, pairs.csv where there are pairs, and figures/*.svg from the gathered branches.
 
     Raises StageError where no branch is complete.
     """
@@ -52,12 +55,17 @@ def run(stage: Stage) -> None:
     table = tables.report_table(complete)
     csv = table.to_csv(index=False, lineterminator="\n")
     (stage.out / "report.csv").write_text(csv, encoding="utf-8")
+    compared = pairs.compared(complete)
+    if compared.csv:
+        (stage.out / "pairs.csv").write_text(compared.csv, encoding="utf-8")
     html = page.render(
         stage,
         csv=data_uri("text/csv;charset=utf-8", csv.encode("utf-8")),
         missing=[*incomplete, *(f"{label}: excluded, or not in this run" for label in absent(complete, stage))],
         drawings=draw(complete, stage.out / "figures"),
         **comparison(complete),
+        compared=compared,
+        pairs_csv=data_uri("text/csv;charset=utf-8", compared.csv.encode("utf-8")) if compared.in_the_page else None,
         **origins(complete),
     )
     (stage.out / "report.html").write_text(html, encoding="utf-8", newline="\n")
@@ -81,7 +89,8 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "stories": summary.batchnorm_stories(told, judged),
         "reestimations": told,
         "findings": tables.findings(complete),
-        "comparisons": {pair.second.number: pair for pair in verdict.against(judged.chosen, complete)},
+        "comparisons": {pair.second.number: pair for pair in verdict.against(judged.group, seeds.ranked(complete))},
+        "over_seeds": scores.over_seeds,
         "beats_majority": verdict.beats_majority,
         "per_class": tables.per_class,
         "confusions": tables.confusions,

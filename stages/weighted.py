@@ -18,7 +18,12 @@ def accuracy(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> S
 
 def log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> Statistic:
     """Mean negative log-likelihood, in nats."""
-    return mean(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], TINY, 1)))
+    return mean(losses(probabilities, labels))
+
+
+def losses(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Negative log-likelihood of every image's own class, in nats, (N,)."""
+    return np.asarray(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], TINY, 1)))
 
 
 def mean(values: NDArray[np.float64]) -> Statistic:

@@ -21,8 +21,13 @@ def init(args: Namespace) -> int:
         raise ConfigError(f"there is no template {args.template!r}", hint=f"templates: {known}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already, and not empty", hint="name a new folder")
-    shutil.copytree(STAGES, folder / "stages", ignore=shutil.ignore_patterns("__pycache__", "templates"))
+    shutil.copytree(STAGES, folder / "stages", ignore=not_copied)
     shutil.copyfile(template, folder / "pipeline.toml")
     console.result(f"{folder / 'pipeline.toml'}")
     console.say("look at `source` and `weights` in it, then: kpipe run " + str(folder / "pipeline.toml"))
     return 0
+
+
+def not_copied(folder: str, names: list[str]) -> set[str]:
+    """Compiled modules, and the pipelines that init itself offers."""
+    return {name for name in names if name == "__pycache__" or Path(folder, name) == TEMPLATES}

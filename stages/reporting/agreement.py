@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stages.reporting.pictures import Picture, Store
 from stages.reporting.results import Result
+from stages.reporting.same_images import on_same_images
 
 SHOWN = 6  # images that only the one, and that only the other got right
 Codes = NDArray[np.int64]
@@ -117,13 +118,13 @@ def disputes(first: Result, second: Result, held: Store) -> list[Dispute]:
 
     Those come first where the two give the label the most different probabilities.
     """
-    both = first.test.join(second.test, how="inner", lsuffix="_first", rsuffix="_second")
-    divided = both[(both["label_first"] == both["label_second"]) & (both["correct_first"] != both["correct_second"])]
-    one, other = (opinions(result, set(divided.index)) for result in (first, second))
+    tables = on_same_images([first, second])
+    divided = tables[0]["correct"] != tables[1]["correct"]
+    one, other = (opinions(result, set(divided.index[divided])) for result in (first, second))
     told = sorted(one, key=lambda path: -abs(one[path].probability_of_label - other[path].probability_of_label))
     found = []
-    for winner, loser, column in ((first, second, "correct_first"), (second, first, "correct_second")):
-        right = set(divided.index[divided[column]])
+    for winner, loser, table in ((first, second, tables[0]), (second, first, tables[1])):
+        right = set(table.index[table["correct"] & divided])
         chosen = [path for path in told if path in right]
         images = [disputed(path, [one[path], other[path]], winner, held) for path in chosen[:SHOWN]]
         kept = [image for image in images if image]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from stages.reporting import tested
 from stages.reporting.results import NEEDS, Result
+from stages.reporting.same_images import on_same_images
 
 
 def by_backend(results: list[Result]) -> list[list[Result]]:
@@ -28,5 +28,5 @@ def _but_backend(result: Result) -> dict[str, Any]:
 
 def disagreement(first: Result, second: Result) -> tuple[int, int]:
     """Test images that two branches name differently, of those that both named."""
-    both = tested.shared(first, second)
-    return int((both["predicted_first"] != both["predicted_second"]).sum()), len(both)
+    one, other = on_same_images([first, second])
+    return int((one["predicted"] != other["predicted"]).sum()), len(one)

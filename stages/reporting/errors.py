@@ -106,7 +106,7 @@ def pairs_with(second: Result, results: Sequence[Result]) -> list[tuple[int, int
 
 def shown(results: list[Result], verdict: Verdict) -> Errors:
     """The section's content: first what the branches of the verdict need, then all branches in turn, as far as there is room."""
-    contenders = [verdict.chosen, *(rival.second for rival in verdict.rivals)]
+    contenders = [group.lead for group in verdict.contenders]
     held = Store(ROOM)
     disputes = [one for rival in contenders[1:] for one in agreement.disputes(verdict.chosen, rival, held)]
     found = galleries([*contenders, *(result for result in results if result not in contenders)], held)

@@ -12,12 +12,12 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from kpipe.stage import Stage
-from stages.reporting import summary, wording
+from stages.reporting import contrast, scores, summary, wording
 from stages.reporting.results import Result
 from stages.reporting.wording import printable
 
 FILTERS = (
-    *("between", "count", "decimals", "evidence", "fixed", "flops", "memory"),
+    *("about", "between", "count", "decimals", "evidence", "fixed", "flops", "memory"),
     *("milliseconds", "p_value", "plural", "seconds", "tiny"),
 )
 FEW = 2  # branches that are seen at once, without a filter
@@ -51,6 +51,8 @@ def files(stage: Stage) -> list[Path]:
         stage.resource("templates/verdict.html"),
         stage.resource("templates/findings.html"),
         stage.resource("templates/comparison.html"),
+        stage.resource("templates/seeds.html"),
+        stage.resource("templates/pairs.html"),
         stage.resource("templates/curves.html"),
         stage.resource("templates/confusion.html"),
         stage.resource("templates/errors.html"),
@@ -76,7 +78,13 @@ def environment(templates: list[Path]) -> Environment:
         {name: getattr(wording, name) for name in FILTERS},
         accuracy=summary.accuracy,
         score=summary.score,
+        scores=scores.scores,
         interval=summary.interval,
-        gap=summary.gap,
+        between_seeds=summary.between_seeds,
+        between_tests=summary.between_tests,
+        contrast=contrast.contrast,
+        gap=contrast.gap,
+        images_needed=contrast.images_to_show,
+        right=contrast.right,
     )
     return page

@@ -50,9 +50,13 @@ class Result:
     @property
     def name(self) -> str:
         """The branch in words: the model, and in brackets the axes that do not name it."""
-        others = {axis: value for axis, value in self.axes.items() if value != self.backbone}
+        return self.named()
+
+    def named(self, *more: str, but: str | None = None) -> str:
+        """The same with something more in the brackets, or without one of the axes."""
+        others = {axis: value for axis, value in self.axes.items() if value != self.backbone and axis != but}
         rest = [value if isinstance(value, str) else f"{axis} {value}" for axis, value in others.items()]
-        return f"{self.model} ({', '.join(rest)})" if rest else self.model
+        return f"{self.model} ({', '.join([*rest, *more])})" if rest or more else self.model
 
     @property
     def slug(self) -> str:
@@ -106,12 +110,17 @@ class Result:
         return self.predictions[self.predictions["split"] == "test"]
 
     @cached_property
+    def tested(self) -> bytes:
+        """Equal for branches whose tables of test images have the same images and labels in the same order."""
+        return pd.util.hash_pandas_object(self.test[["label", "hash"]]).to_numpy().tobytes()
+
+    @cached_property
     def predictions(self) -> pd.DataFrame:
-        """What was predicted: index path; columns split, label, predicted, correct (bool), hash (of the image's file)."""
-        names = ["row", "path", "split", "label", "predicted"]
+        """What was predicted: index path; columns split, label, predicted, correct (bool), loss (nats), hash (of the file)."""
+        names = ["row", "path", "split", "label", "predicted", "loss"]
         table = pd.read_csv(self.folder("evaluate") / "predictions.csv", usecols=names, dtype=str, keep_default_na=False)
         table = table.join(self.manifest["hash"], on="row").set_index("path").drop(columns="row")
-        return table.assign(correct=table["label"] == table["predicted"])
+        return table.assign(correct=table["label"] == table["predicted"], loss=table["loss"].astype(float))
 
     @cached_property
     def manifest(self) -> pd.DataFrame:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from stages.reporting.contrast import comparison
 from stages.reporting.results import Result
+from stages.reporting.scores import over_seeds, scores
+from stages.reporting.seeds import Group
 from stages.reporting.tables import Reestimation
-from stages.reporting.verdict import Comparison, Verdict, beats_majority
-from stages.reporting.wording import count, decimals, difference, fixed, listing, p_value, plural, span
+from stages.reporting.two_level import TwoLevel
+from stages.reporting.verdict import Verdict, beats_majority
+from stages.reporting.wording import count, decimals, fixed, listing, plural, span
 
 WORTH_TELLING = 0.05
 
 
 def headline(verdict: Verdict) -> str:
     """The verdict in one sentence."""
-    chosen, rivals = verdict.chosen, verdict.rivals
+    chosen, rivals = verdict.group, verdict.rivals
     others = listing([short(rival.second, chosen) for rival in rivals]) if rivals else ""
     match verdict.outcome:
         case "wins":
             return f"{short(chosen, *(rival.second for rival in rivals))} wins against {others}."
         case "tie":
-            undecided = [short(rival.second, chosen) for rival in rivals if not rival.shown]
-            names = listing([short(chosen, *(rival.second for rival in rivals)), *undecided])
-            return f"No difference this test set can show between {names}."
+            undecided = [rival for rival in rivals if not rival.shown]
+            names = listing([short(chosen, *(r.second for r in rivals)), *(short(r.second, chosen) for r in undecided)])
+            which = "these seeds and this test set" if any(rival.model for rival in undecided) else "this test set"
+            return f"No difference {which} can show between {names}."
         case "reversed":
             better = listing([short(rival.second, chosen) for rival in rivals if rival.shown and rival.difference < 0])
             return f"Validation chose {short(chosen, rivals[0].second)}, but on the test images {better} is better."
@@ -29,56 +36,67 @@ def headline(verdict: Verdict) -> str:
         case "apart":
             return f"{chosen.name} is best on validation; the branches share no test images to be compared on."
         case _:
-            return f"{chosen.name} reaches a test accuracy of {accuracy(chosen, 'test')}."
+            mean = f"mean test accuracy over {len(chosen.results)} seeds" if chosen.several else "test accuracy"
+            return f"{chosen.name} reaches a {mean} of {accuracy(chosen, 'test')}."
 
 
 def sentences(verdict: Verdict) -> list[str]:
-    """What the verdict rests on: the choice, the test, the paired comparisons, the baseline."""
-    chosen = verdict.chosen
-    contenders = [chosen, *(rival.second for rival in verdict.rivals)]
+    """What the verdict rests on: the choice, the test, the seeds, the paired comparisons, the baseline."""
+    contenders = verdict.contenders
     validation, test = (
-        "; ".join(f"{result.name} {accuracy(result, split)}" for result in contenders) for split in ("validation", "test")
+        "; ".join(f"{group.name} {accuracy(group, split)}" for group in contenders) for split in ("validation", "test")
     )
+    several = [group for group in contenders if group.several]
+    by_mean = f", by the mean over {seeds_of(contenders)}, so that no lucky seed decides" if several else ""
     return [
-        f"Chosen on {images(contenders, 'validation')}: {validation}.",
+        f"Chosen on {images(contenders, 'validation')}{by_mean}: {validation}.",
         f"Told on {images(contenders, 'test')} that had no part in any choice: {test}.",
-        *(comparison(rival, len(verdict.rivals)) for rival in verdict.rivals),
+        *([variation(several)] if several else []),
+        *(comparison(rival) for rival in verdict.rivals),
         *baseline(contenders),
     ]
 
 
-def images(results: list[Result], split: str) -> str:
-    """`270 test images`, `270 and 300 test images`: how many images of a split these branches have."""
-    numbers = list(dict.fromkeys(result.metrics[split]["images"] for result in results))
+def images(groups: Sequence[Result | Group], split: str) -> str:
+    """`270 test images`, `270 and 300 test images`: how many images of a split these networks have."""
+    numbers = list(dict.fromkeys(scores(group, split)["images"] for group in groups))
     return plural(numbers[0], f"{split} image") if len(numbers) == 1 else f"{listing(list(map(count, numbers)))} {split} images"
 
 
-def comparison(rival: Comparison, pairs: int = 1) -> str:
-    """One paired comparison, with its interval and what McNemar's test says."""
-    corrected = f", corrected for {pairs} comparisons" if pairs > 1 else ""
-    meaning = "a difference" if rival.shown else "no difference that this test set can show"
+def seeds_of(groups: list[Group]) -> str:
+    """`3 seeds each`, `2 to 3 seeds`."""
+    numbers = sorted({len(group.results) for group in groups})
+    return f"{plural(numbers[0], 'seed')} each" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} seeds"
+
+
+def variation(groups: list[Group]) -> str:
+    """How much of what one training reaches is its seed, and how much its test images."""
+    told = []
+    for group in groups:
+        model = over_seeds(group)
+        told.append(f"{group.name} {between_seeds(model)} and {between_tests(model)}")
     return (
-        f"On the same {plural(rival.images, 'test image')} {rival.first.name} alone was right on {count(rival.only_first)} and "
-        f"{rival.second.name} alone on {count(rival.only_second)}: "
-        f"{gap(rival)} in accuracy, {meaning} "
-        f"(exact McNemar, {p_value(rival.p)}{corrected})."
+        "The standard deviation of one training's accuracy between seeds, apart from that between test sets of this size: "
+        f"{'; '.join(told)}. Nothing but the seed was varied: other splits of the data would add to it (Bouthillier et al. 2021)."
     )
 
 
-def gap(rival: Comparison) -> str:
-    """`+0.013 (-0.010 to +0.036)`: the difference of two accuracies with its 95% interval.
-
-    On the same images it is known better than either accuracy: one decimal more.
-    """
-    return difference(rival.difference, *rival.interval, decimals(rival.images) + 1)
+def between_seeds(model: TwoLevel) -> str:
+    """The standard deviation between seeds, where it can be told from what the test images alone would do."""
+    return fixed(model.between_seeds, decimals(model.images) + 1) if model.between_seeds else "none seen"
 
 
-def baseline(results: list[Result]) -> list[str]:
-    """Which branches are more than the majority class, and which are not."""
+def between_tests(model: TwoLevel) -> str:
+    """The standard deviation between test sets of this size."""
+    return fixed(model.between_tests, decimals(model.images) + 1)
+
+
+def baseline(groups: list[Group]) -> list[str]:
+    """Which networks are more than the majority class, and which are not."""
     told = []
-    above = [result.name for result in results if beats_majority(result)]
-    below = [result.name for result in results if not beats_majority(result)]
-    majority = fixed(results[0].metrics["test"]["majority_accuracy"], 2)
+    above = [group.name for group in groups if beats_majority(group)]
+    below = [group.name for group in groups if not beats_majority(group)]
+    majority = fixed(scores(groups[0], "test")["majority_accuracy"], 2)
     if above:
         told.append(f"More than chance: {listing(above)} (always answering the most frequent class would reach {majority}).")
     if below:
@@ -86,33 +104,36 @@ def baseline(results: list[Result]) -> list[str]:
     return told
 
 
-def score(result: Result, split: str) -> str:
+def score(shown: Result | Group, split: str) -> str:
     """The accuracy on one split."""
-    scores = result.metrics[split]
-    return fixed(scores["accuracy"], decimals(scores["images"]))
+    told = scores(shown, split)
+    return fixed(told["accuracy"], decimals(told["images"]))
 
 
-def interval(result: Result, split: str) -> str:
-    """The 95% interval of the accuracy on one split."""
-    scores = result.metrics[split]
-    low, high = scores["accuracy_interval"]
-    return span(low, high, decimals(scores["images"]))
+def interval(shown: Result | Group, split: str) -> str:
+    """The 95% interval of the accuracy on one split; nothing where there is none."""
+    told = scores(shown, split)
+    if "accuracy_interval" not in told:
+        return ""
+    low, high = told["accuracy_interval"]
+    return span(low, high, decimals(told["images"]))
 
 
-def accuracy(result: Result, split: str) -> str:
+def accuracy(shown: Result | Group, split: str) -> str:
     """`0.96 (0.93 to 0.98)`: the accuracy on one split with its 95% interval."""
-    return f"{score(result, split)} ({interval(result, split)})"
+    ends = interval(shown, split)
+    return f"{score(shown, split)} ({ends})" if ends else score(shown, split)
 
 
-def short(result: Result, *others: Result) -> str:
-    """The model alone where it tells the branch from the others, its whole name otherwise."""
-    return result.name if any(other.model == result.model for other in others) else result.model
+def short(shown: Group, *others: Group) -> str:
+    """The model alone where it tells the network from the others, its whole name otherwise."""
+    return shown.name if any(other.model == shown.model for other in others) else shown.model
 
 
 def batchnorm_stories(told: list[Reestimation], verdict: Verdict) -> list[str]:
     """What the BatchNorm statistics did to the branches that the headline names, else to the one they did most to."""
     changed = [one for one in told if abs(one.reestimated - one.moving) >= WORTH_TELLING]
-    named = [verdict.chosen, *(rival.second for rival in verdict.rivals)]
+    named = [group.lead for group in verdict.contenders]
     shown = [one for one in changed if one.result in named] or changed[:1]
     stories = [batchnorm_story(one) for one in shown]
     others = len(changed) - len(shown)

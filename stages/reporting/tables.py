@@ -10,6 +10,8 @@ import pandas as pd
 
 from stages.reporting import costs, same_weights
 from stages.reporting.results import Result
+from stages.reporting.scores import seed_columns
+from stages.reporting.seeds import groups
 from stages.reporting.wording import listing
 
 SEVERITIES = ("error", "warning", "note")
@@ -17,7 +19,8 @@ SEVERITIES = ("error", "warning", "note")
 
 def report_table(results: list[Result]) -> pd.DataFrame:
     """One row a branch: its axes, then every number that was measured; what is not known stays empty."""
-    return pd.DataFrame([_row(result) for result in results])
+    over_seeds = seed_columns(groups(results))
+    return pd.DataFrame([_row(result) | over_seeds.get(result.number, {}) for result in results])
 
 
 def _row(result: Result) -> dict[str, Any]:

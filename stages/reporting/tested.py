@@ -1,21 +1,13 @@
-"""Which images branches were judged on: what two of them share, and whether all have the same."""
+"""Which images branches were judged on, where not all have the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import pandas as pd
-
 from stages.reporting.results import Result
 from stages.reporting.wording import count, listing, plural
 
 NAMED = 4  # sets of images that a sentence tells one by one
-
-
-def shared(first: Result, second: Result) -> pd.DataFrame:
-    """The test images of both: the same file at the same path. Columns as of Result.test, once with _first, once with _second."""
-    both = first.test.join(second.test, how="inner", lsuffix="_first", rsuffix="_second")
-    return both[both["hash_first"] == both["hash_second"]]
 
 
 def sets(results: list[Result], split: str) -> dict[frozenset[tuple[str, str]], list[int]]:

@@ -21,6 +21,15 @@ def decimals(images: int) -> int:
     return min(4, max(2, -exponent + int(half < 2.0 * 10.0**exponent)))
 
 
+def supported(interval: tuple[float, float]) -> int:
+    """Decimals that a number with this 95% interval supports: those of the half-width's first digit, one more where that is 1."""
+    half = (interval[1] - interval[0]) / 2
+    if not half:
+        return 4
+    exponent = math.floor(math.log10(half))
+    return min(5, max(2, -exponent + int(half < 2.0 * 10.0**exponent)))
+
+
 def between(interval: Sequence[float] | None, digits: int) -> str:
     """` (0.81 to 0.93)`; nothing where there is no interval."""
     return f" ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})" if interval else ""
@@ -54,9 +63,16 @@ def difference(value: float, low: float, high: float, digits: int) -> str:
     return shown.replace("-", MINUS)
 
 
-def p_value(p: float) -> str:
-    """`p = 0.042`, `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.{3 if p < 0.1 else 2}f}"
+def signed(value: float, digits: int) -> str:
+    """`+0.013`, `-0.013` with a real minus sign, `0.000` where it is 0."""
+    return f"{value:+.{digits}f}".replace("-", MINUS) if value else f"{0:.{digits}f}"
+
+
+def p_value(p: float, name: str = "p") -> str:
+    """`p = 0.042`, `p < 0.001`; without a name `0.042`, `< 0.001`."""
+    if not name:
+        return "< 0.001" if p < 0.001 else f"{p:.{3 if p < 0.1 else 2}f}"
+    return f"{name} {'' if p < 0.001 else '= '}{p_value(p, '')}"
 
 
 def seconds(value: float | None) -> str:
@@ -104,6 +120,14 @@ def flops(value: float | None) -> str:
 def count(value: float | None) -> str:
     """Whole numbers in groups of three: `23 587 712` (narrow no-break spaces)."""
     return "\N{EN DASH}" if value is None else f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def about(number: float) -> str:
+    """`about 2 400`, `more than 10 million`: two significant digits, rounded up."""
+    if number > 1e7:
+        return "more than 10 million"
+    step = 10 ** max(len(str(math.ceil(number))) - 2, 0)
+    return f"about {count(math.ceil(number / step) * step)}"
 
 
 def plural(number: int, noun: str, several: str = "") -> str:

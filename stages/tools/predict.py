@@ -17,7 +17,8 @@ from stages.data.bad_images import BadImage, NotAnImage
 from stages.data.colours import colour
 from stages.data.images import Look
 from stages.network import device, keras_files
-from stages.reporting.results import by_validation, read_results
+from stages.reporting.results import read_results
+from stages.reporting.seeds import ranked
 
 CHUNK = 256  # pictures held in memory at a time
 BATCH = 32
@@ -88,13 +89,13 @@ def choose(stage: Stage, model: str) -> Classifier:
 
 
 def best(branches: list[Branch]) -> Branch:
-    """The branch with the best validation accuracy."""
+    """The branch with the best validation accuracy; of several seeds, in the network with the best mean."""
     evaluated, _ = read_results(branches, needs=("ingest", "train", "evaluate"))
     if not evaluated:
         raise StageError(
             "the last run has no trained and evaluated branch", hint="finish `kpipe run`, or give --model FILE.keras"
         )
-    return by_validation(evaluated)[0].branch
+    return ranked(evaluated)[0].lead.branch
 
 
 def named(branches: list[Branch], label: str) -> Branch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 import pytest
 
@@ -63,6 +64,16 @@ def test_findings_as_json(toy: Toy) -> None:
 
 def test_nothing_found_is_said(toy: Toy) -> None:
     assert toy.kpipe("doctor", "fine.keras", "--data", "data").out == "nothing was found\n"
+
+
+def test_a_tool_is_told_how_the_artifacts_of_the_last_run_came_to_be(toy: Toy) -> None:
+    known = """
+        known = [f"{b.label} {r['stage']} {r['key']['params'].get('rate')}" for b in stage.branches for r in b.records.values()]
+        stage.notice("; ".join(known))
+    """
+    toy.edit("stages/tools/doctor.py", "    found = [", f"{textwrap.indent(textwrap.dedent(known), '    ')}    found = [")
+    toy.run()
+    assert "a stages.fit 0.5; a stages.load None; b stages.fit 2; b stages.load None" in toy.kpipe("doctor").err
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,8 @@ def write_evaluate(folder: Path, run: Run, ingest: Path, data: Data) -> None:
     probabilities = np.full((len(shown), len(data.classes)), 0.2 / max(len(data.classes) - 1, 1))
     probabilities[np.arange(len(shown)), predicted] = 0.8
     shares = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in data.classes])
-    answers = shown.assign(predicted=[data.classes[i] for i in predicted], correct=(~wrong).astype(int))
+    losses = -np.log(probabilities[np.arange(len(shown)), truth])
+    answers = shown.assign(predicted=[data.classes[i] for i in predicted], correct=(~wrong).astype(int), loss=losses)
     pd.concat([answers, shares], axis=1).to_csv(folder / "predictions.csv", index=False)
     modes = {"inference": {"accuracy": run.accuracy, "loss": 0.1}, "batch_statistics": {"accuracy": run.accuracy, "loss": 0.1}}
     metrics: dict[str, Any] = {"classes": list(data.classes), "train_modes": {"images": 256, **modes}}

@@ -47,6 +47,7 @@ def test_predictions_carry_their_images_row(run: tiny.Run) -> None:
         assert line["split"] == tiny.split(row)
         assert line["predicted"] == tiny.CLASSES[int(np.argmax([float(line[f"p_{name}"]) for name in tiny.CLASSES]))]
         assert line["correct"] == str(int(line["predicted"] == line["label"]))
+        assert float(line["loss"]) == pytest.approx(-np.log(float(line[f"p_{line['label']}"])), rel=1e-5)
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])

@@ -69,6 +69,12 @@ def test_best_branch_on_validation_predicts_a_folder(tmp_path: Path, trained: li
     assert any("broken.jpg" in notice for notice in notices)
 
 
+def test_of_several_seeds_the_best_of_the_best_mean_predicts(tmp_path: Path) -> None:
+    accuracies = {("resnet50", 1): 0.97, ("resnet50", 2): 0.7, ("vgg16", 1): 0.9, ("vgg16", 2): 0.92}
+    runs = [Run({"model": m, "seed": s}, model=m, accuracy=a, params={"seed": s}) for (m, s), a in accuracies.items()]
+    assert predict.best(branches(tmp_path, runs)).label == "vgg16,2"
+
+
 def test_branch_is_chosen_by_its_label(tmp_path: Path, trained: list[Branch], pictures: Path) -> None:
     table, *_ = predicted(tmp_path, trained, pictures / "r.PNG", model="resnet50")
     assert list(table["predicted"]) == ["blue"]

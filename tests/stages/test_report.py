@@ -34,7 +34,7 @@ FINDING = {
 class Page(HTMLParser):
     """Tags, ids, links and text of a page, and whether its tags are closed in order."""
 
-    VOID = ("meta", "link", "img", "br", "wbr", "rect", "path", "use")
+    VOID = ("meta", "link", "img", "input", "br", "wbr", "rect", "path", "use")
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def words(out: Path) -> str:
 
 
 def test_report_gives_page_table_and_figures(out: Path) -> None:
-    assert sorted(file.name for file in out.iterdir()) == ["figures", "report.csv", "report.html"]
+    assert sorted(file.name for file in out.iterdir()) == ["figures", "pairs.csv", "report.csv", "report.html"]
     drawn = sorted(file.name for file in (out / "figures").iterdir())
     branch = ["1-resnet50.svg", "2-vgg16.svg"]
     names = ("calibration", "confusion")
@@ -186,8 +186,10 @@ def test_hostile_names_are_shown_not_run(tmp_path: Path) -> None:
 
 
 def test_csv_inside_the_page_is_the_csv_beside_it(out: Path) -> None:
-    [link] = [attrs["href"] for _, attrs in Page((out / "report.html").read_text()).tags if attrs.get("download") == "report.csv"]
-    assert base64.b64decode(str(link).split(",", 1)[1]) == (out / "report.csv").read_bytes()
+    links = [attrs for _, attrs in Page((out / "report.html").read_text()).tags if str(attrs.get("download")).endswith(".csv")]
+    assert [link["download"] for link in links] == ["report.csv", "pairs.csv"]
+    for link in links:
+        assert base64.b64decode(str(link["href"]).split(",", 1)[1]) == (out / str(link["download"])).read_bytes()
 
 
 def test_missing_branches_are_named(tmp_path: Path) -> None:
@@ -217,6 +219,33 @@ def test_twenty_four_branches_stay_small(tmp_path: Path) -> None:
     axes = [(m, r, s) for m in ("resnet50", "vgg16") for r in ("a", "b", "c") for s in (1, 2, 3, 4)]
     out = made(tmp_path, [Run({"model": m, "recipe": r, "seed": s}, model=m) for m, r, s in axes])
     assert (out / "report.html").stat().st_size < 8_000_000
+    page = Page((out / "report.html").read_text())
+    assert page.open == [] and len([1 for _, attrs in page.tags if attrs.get("class") in ("more", "less", "none")]) == 24 * 24
+    assert len((out / "pairs.csv").read_text().splitlines()) == 1 + 276
+
+
+def test_several_seeds_are_told_as_one_network(tmp_path: Path) -> None:
+    axes = [(m, s) for m in ("resnet50", "vgg16") for s in (1, 2, 3)]
+    out = made(tmp_path, [Run({"model": m, "seed": s}, model=m, accuracy=0.9 + s / 100, params={"seed": s}) for m, s in axes])
+    page = Page((out / "report.html").read_text())
+    text = " ".join(page.text.split())
+    assert page.open == []
+    for sentence in (
+        "mean test accuracy over 3 seeds, 95% interval",
+        "by the mean over 3 seeds each, so that no lucky seed decides",
+        "sd between seeds",
+        "Every two networks",
+        "Row minus column, in the order of validation; bold where the test shows a difference (Holm, 15 pairs)",
+        "over seeds a model of two levels",
+    ):
+        assert sentence in text
+    assert "behind the chosen by" in text and text.count("behind the chosen by") == 1
+
+
+def test_one_branch_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    out = made(tmp_path, [Run({})])
+    assert not (out / "pairs.csv").exists()
+    assert "Every two" not in words(out)
 
 
 def test_report_imports_no_keras() -> None:

@@ -13,8 +13,10 @@ import pytest
 
 from kpipe.stage import Branch
 from stages.reporting import backends, provenance, summary, tested
+from stages.reporting.paired import compare
 from stages.reporting.results import Result, read_results
-from stages.reporting.verdict import compare, judge
+from stages.reporting.seeds import alone
+from stages.reporting.verdict import judge
 from tests.stages.fake_artifacts import Data, Run, branches
 from tests.stages.test_report import Page, reported, words
 
@@ -64,7 +66,7 @@ def test_a_runs_own_report_says_nothing_of_runs(tmp_path: Path) -> None:
 def test_branches_of_other_test_images_are_not_compared_and_the_page_says_so(tmp_path: Path) -> None:
     first, last = run_of(tmp_path, FIRST)[:1], run_of(tmp_path, LAST, accuracy=0.9)[1:]
     edit_manifest(last[0], hash=lambda table: "f" + table["hash"].str[1:])  # the same names, other pictures
-    assert compare(*results([*first, *last])) is None
+    assert compare(*alone(results([*first, *last]))) is None
     out = reported(tmp_path, [*first, *last])
     text = words(out)
     assert "is best on validation; the branches share no test images to be compared on." in text
@@ -83,7 +85,7 @@ def test_branches_that_share_some_test_images_are_compared_on_these(tmp_path: Pa
     table.to_csv(predictions, index=False)
     one, other = results([*first, *last])
     shared = one.test.join(other.test, how="inner", lsuffix="_a", rsuffix="_b")
-    found = compare(one, other)
+    found = compare(*alone([one, other]))
     assert found is not None and found.images == len(shared) == 30
     assert found.only_first == int((shared["correct_a"] & ~shared["correct_b"]).sum())
     text = words(reported(tmp_path, [*first, *last]))
@@ -104,7 +106,7 @@ def test_many_sets_of_images_are_counted(tmp_path: Path) -> None:
 def test_equal_images_of_two_runs_are_the_same_images(tmp_path: Path) -> None:
     both = results([*run_of(tmp_path, FIRST)[:1], *run_of(tmp_path, LAST, accuracy=0.7)[1:]])
     assert tested.sentences(both, str) == [] and tested.number(both) == "100 test images"
-    found = compare(*both)
+    found = compare(*alone(both))
     assert found is not None and found.images == 100
     assert summary.images(both, "test") == "100 test images"
     assert judge(both).outcome in ("wins", "tie")

@@ -10,8 +10,10 @@ import pytest
 from scipy.stats import binomtest
 
 from stages.reporting import backends, summary, tables, wording
+from stages.reporting.paired import Comparison, adjust, compare, mcnemar, paired_interval
 from stages.reporting.results import Result, by_validation, read_results
-from stages.reporting.verdict import adjust, against, beats_majority, compare, judge, mcnemar, paired_interval
+from stages.reporting.seeds import alone
+from stages.reporting.verdict import against, beats_majority, judge
 from tests.stages.fake_artifacts import Data, Run, branches
 
 FINDING = {
@@ -27,6 +29,10 @@ def results_of(folder: Path, *runs: Run, data: Data | None = None) -> list[Resul
 def two(folder: Path, first: float, second: float, test: int = 400) -> list[Result]:
     runs = [Run({"model": "resnet50"}, accuracy=first), Run({"model": "vgg16"}, model="vgg16", accuracy=second)]
     return results_of(folder, *runs, data=Data(test=test, validation=test))
+
+
+def compared(first: Result, second: Result) -> Comparison | None:
+    return compare(*alone([first, second]))
 
 
 def answer(result: Result, split: str, right: list[bool]) -> None:
@@ -67,7 +73,7 @@ def test_comparison_counts_images_that_one_alone_got_right(tmp_path: Path) -> No
     first, second = results_of(tmp_path, Run({"seed": 1}), Run({"seed": 2}), data=data)
     answer(first, "test", [True] * 8 + [False] * 2)
     answer(second, "test", [True] * 5 + [False] * 4 + [True])
-    pair = compare(first, second)
+    pair = compared(first, second)
     assert pair is not None
     assert (pair.images, pair.only_first, pair.only_second) == (10, 3, 1)
     assert pair.difference == pytest.approx(0.2)
@@ -75,10 +81,10 @@ def test_comparison_counts_images_that_one_alone_got_right(tmp_path: Path) -> No
 
 def test_comparison_pairs_images_by_path_whatever_their_order(tmp_path: Path) -> None:
     first, second = two(tmp_path, 0.9, 0.9)
-    plain = compare(first, second)
+    plain = compared(first, second)
     file = second.folder("evaluate") / "predictions.csv"
     pd.read_csv(file, dtype=str).sample(frac=1, random_state=0).to_csv(file, index=False)
-    shuffled = compare(first, read_results([second.branch])[0][0])
+    shuffled = compared(first, read_results([second.branch])[0][0])
     assert plain is not None and shuffled is not None
     assert (plain.only_first, plain.only_second) == (shuffled.only_first, shuffled.only_second)
 
@@ -86,7 +92,7 @@ def test_comparison_pairs_images_by_path_whatever_their_order(tmp_path: Path) ->
 def test_holm_never_lowers_p_and_keeps_the_order(tmp_path: Path) -> None:
     runs = [Run({"seed": i}, accuracy=0.95 - 0.04 * i) for i in range(4)]
     chosen, *others = results_of(tmp_path, *runs, data=Data(test=300))
-    raw = [pair for other in others if (pair := compare(chosen, other))]
+    raw = [pair for other in others if (pair := compared(chosen, other))]
     held = adjust(raw)
     assert all(after.p >= before.p for before, after in zip(raw, held, strict=True))
     assert min(held, key=lambda pair: pair.p).p == pytest.approx(min(1.0, 3 * min(pair.p for pair in raw)))
@@ -133,7 +139,7 @@ def test_one_model_is_compared_with_its_second_best_branch(tmp_path: Path) -> No
     runs = [Run({"recipe": name}, accuracy=accuracy) for name, accuracy in (("a", 0.5), ("b", 0.95), ("c", 0.9))]
     verdict = judge(results_of(tmp_path, *runs))
     assert verdict.chosen.axes == {"recipe": "b"}
-    assert [rival.second.axes for rival in verdict.rivals] == [{"recipe": "c"}]
+    assert [rival.second.lead.axes for rival in verdict.rivals] == [{"recipe": "c"}]
 
 
 def test_ties_on_validation_are_broken_by_log_loss_then_order(tmp_path: Path) -> None:
@@ -194,8 +200,8 @@ def test_title_names_models_data_and_backends(tmp_path: Path) -> None:
 def test_images_that_branches_do_not_share_are_not_compared(tmp_path: Path) -> None:
     one, other = results_of(tmp_path / "one", Run({"d": 1})) + results_of(tmp_path / "two", Run({"d": 2}))
     other.test.index = "other/" + other.test.index
-    assert compare(one, other) is None
-    assert against(one, [other]) == []
+    assert compared(one, other) is None
+    assert against(*alone([one]), alone([other])) == []
 
 
 @pytest.mark.parametrize(("images", "digits"), [(30, 2), (270, 2), (1000, 2), (10_000, 3), (1_000_000, 4)])

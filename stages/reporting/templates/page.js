@@ -63,7 +63,7 @@ function makeSortable(table) {
 function* partsOfBranches() {
   for (const part of document.querySelectorAll("main [data-branches]")) yield [part, part.dataset.branches.split(" ")];
   for (const chip of document.querySelectorAll("main [data-branch]")) {
-    const numbers = [chip.dataset.branch], head = chip.closest("th"), card = chip.closest(".card > h3")?.parentElement;
+    const numbers = chip.dataset.branch.split(" "), head = chip.closest("th"), card = chip.closest(".card > h3")?.parentElement;
     if (head?.scope === "row") yield [head.parentElement, numbers];
     else if (head) for (const row of head.closest("table").rows) yield [row.cells[head.cellIndex], numbers];
     else if (card) yield [card, numbers];

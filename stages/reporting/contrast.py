@@ -1,0 +1,88 @@
+"""One comparison of two networks in sentences: what was seen, what it shows, and what it would take to show more."""
+
+from __future__ import annotations
+
+from stages.reporting import power
+from stages.reporting.paired import ALPHA, Comparison, Difference
+from stages.reporting.wording import about, count, decimals, difference, fixed, p_value, plural, supported
+
+
+def comparison(rival: Comparison) -> str:
+    """One paired comparison, with its interval, its test, and where it shows nothing, what would."""
+    corrected = f", corrected for {rival.family} comparisons" if rival.family > 1 else ""
+    seeds = f", in the mean of {rival.seeds} seeds" if rival.model else ""
+    test = "seeds and images as two levels" if rival.model else "exact McNemar"
+    told = (
+        f"On the same {plural(rival.images, 'test image')} {rival.first.name} alone was right on "
+        f"{right(rival, rival.only_first)} and {rival.second.name} alone on {right(rival, rival.only_second)}"
+        f"{seeds}: {gap(rival)} in accuracy, {meaning(rival)} ({test}, {p_value(rival.p)}{corrected})."
+    )
+    return told if rival.shown else f"{told} {needed(rival)}"
+
+
+def right(rival: Comparison, images: float) -> str:
+    """A number of images, with a decimal where it is a mean over seeds."""
+    return fixed(images, 1) if rival.model else count(images)
+
+
+def meaning(rival: Comparison) -> str:
+    """What the test says."""
+    if rival.shown:
+        return "a difference"
+    return f"no difference that {'these seeds and ' if rival.model else ''}this test set can show"
+
+
+def gap(rival: Comparison) -> str:
+    """`+0.013 (-0.010 to +0.036)`: the difference of two accuracies with its 95% interval.
+
+    On the same images it is known better than either accuracy: one decimal more.
+    """
+    return difference(rival.difference, *rival.interval, decimals(rival.images) + 1)
+
+
+def contrast(told: Difference | None) -> str:
+    """The difference of a metric with its interval; a dash where there is none."""
+    if told is None or told.interval is None:
+        return "\N{EN DASH}"
+    return difference(told.value, *told.interval, supported(told.interval))
+
+
+def needed(rival: Comparison) -> str:
+    """What would show the difference that was seen; where none was, the difference that would have been shown."""
+    level = "the 5% level" + (f" shared by {rival.family} comparisons" if rival.family > 1 else "")
+    if not rival.difference:
+        least = fixed(smallest(rival), decimals(rival.images) + 1)
+        how = "variances as estimated here" if rival.model else "the two disagreeing as often as here"
+        return f"A difference of {least} or more would have been shown (power {power.POWER} at {level}, {how})."
+    if not rival.model:
+        return (
+            f"To show a difference of this size takes {about(images_needed(rival) or 0)} test images (power {power.POWER} at "
+            f"{level}, the two disagreeing as often as here; Connor 1987)."
+        )
+    images, seeds = images_needed(rival), power.more_seeds(rival.model, ALPHA / rival.family)
+    ways = [f"{about(images)} test images with {plural(rival.seeds, 'seed')}"] if images else []
+    ways += [f"{about(seeds)} seeds with these test images"] if seeds else []
+    takes = ", or ".join(ways) or "both more seeds and more test images"
+    return f"To show a difference of this size takes {takes} (power {power.POWER} at {level}, variances as estimated here)."
+
+
+def images_needed(rival: Comparison) -> int | None:
+    """Test images that would show the difference that was seen; None where there is none, or no number is enough."""
+    if not rival.difference:
+        return None
+    if rival.model:
+        return power.more_images(rival.model, ALPHA / rival.family)
+    return power.images_needed(rival.difference, rival.discordance, ALPHA / rival.family)
+
+
+def images_to_show(rival: Comparison) -> str:
+    """`2 400`; a dash where no number of images would show a difference."""
+    images = images_needed(rival)
+    return about(images).removeprefix("about ") if images else "\N{EN DASH}"
+
+
+def smallest(rival: Comparison) -> float:
+    """The smallest difference that so many images and seeds show with power 0.8."""
+    if rival.model and rival.model.variance:
+        return power.smallest_over_seeds(rival.model, ALPHA / rival.family)
+    return power.smallest_difference(rival.discordance, rival.images, ALPHA / rival.family)

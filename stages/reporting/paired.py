@@ -1,0 +1,138 @@
+"""Two networks compared on the same test images, and over the same seeds where there are several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.special import bdtr, betaincinv, ndtri
+
+from stages.reporting.results import Result
+from stages.reporting.same_images import on_same_images, stacked
+from stages.reporting.seeds import Group
+from stages.reporting.two_level import TwoLevel, two_level
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number of the first minus that of the second, with its 95% interval where there is one."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two networks on the same test images; every number is first minus second.
+
+    `only_first` and `only_second` count the images that one of them alone got right, as the mean over `seeds` trainings of each.
+    `p_alone` is exact McNemar, of several seeds that of the two-level `model`; `p` is corrected for `family` comparisons
+    (`adjust`). `more` holds differences of other metrics by their name.
+    """
+
+    first: Group
+    second: Group
+    images: int
+    seeds: int
+    only_first: float
+    only_second: float
+    interval: tuple[float, float]
+    p_alone: float
+    p: float
+    family: int = 1
+    model: TwoLevel | None = None
+    more: Mapping[str, Difference] = field(default_factory=dict)
+
+    @property
+    def difference(self) -> float:
+        """Difference of the two accuracies."""
+        return (self.only_first - self.only_second) / self.images
+
+    @property
+    def discordance(self) -> float:
+        """Share of the images that one of the two alone gets right."""
+        return (self.only_first + self.only_second) / self.images
+
+    @property
+    def shown(self) -> bool:
+        """Whether the test set shows a difference at all, in whatever direction."""
+        return self.p < ALPHA
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided exact p of McNemar's test: the discordant images are a fair coin if both are equally good (McNemar 1947)."""
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
+
+
+def paired_interval(only_first: int, only_second: int, images: int) -> tuple[float, float]:
+    """95% interval of the difference of two paired proportions, never in conflict with the exact McNemar test.
+
+    The wider of the adjusted Wald interval (Bonett & Price 2012), which covers well, and the exact conditional one
+    (Clopper & Pearson 1934, of the discordant images), which leaves out 0 just where McNemar's p is below 0.05.
+    """
+    first, second = (only_first + 1) / (images + 2), (only_second + 1) / (images + 2)
+    centre = first - second
+    half = float(ndtri(1 - ALPHA / 2)) * math.sqrt((first + second - centre**2) / (images + 2))
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    if only_first + only_second:
+        scale = (only_first + only_second) / images
+        least = float(betaincinv(only_first, only_second + 1, ALPHA / 2)) if only_first else 0.0
+        most = float(betaincinv(only_first + 1, only_second, 1 - ALPHA / 2)) if only_second else 1.0
+        low, high = min(low, (2 * least - 1) * scale), max(high, (2 * most - 1) * scale)
+    return low, high
+
+
+def compare(first: Group, second: Group) -> Comparison | None:
+    """Compare two networks on the test images that all their trainings predicted; None where they share none."""
+    ones, others = pairing(first, second)
+    tables = on_same_images([*ones, *others])
+    images, seeds = len(tables[0]), len(ones)
+    if not images:
+        return None
+    right = stacked(tables, "correct")
+    alone = right[:seeds] - right[seeds:]
+    counts = int((alone > 0).sum()), int((alone < 0).sum())
+    if seeds == 1:
+        p = mcnemar(*counts)
+        return Comparison(first, second, images, 1, *counts, paired_interval(*counts, images), p, p)
+    model = two_level(alone)
+    low, high = model.interval() if model.variance else paired_interval(0, 0, images)
+    losses = stacked(tables, "loss")
+    return Comparison(
+        first, second, images, seeds,
+        only_first=counts[0] / seeds,
+        only_second=counts[1] / seeds,
+        interval=(max(-1.0, low), min(1.0, high)),
+        p_alone=model.p,
+        p=model.p,
+        model=model,
+        more={"log_loss": of_means(two_level(losses[:seeds] - losses[seeds:]))} if np.isfinite(losses).all() else {},
+    )  # fmt: skip
+
+
+def of_means(model: TwoLevel) -> Difference:
+    """A difference of means over seeds and images."""
+    return Difference(model.mean, model.interval())
+
+
+def pairing(first: Group, second: Group) -> tuple[list[Result], list[Result]]:
+    """The trainings of both that are compared, one by one: of the same seed, and where they share none in their order."""
+    shared = [seed for seed in first.by_seed if seed in second.by_seed]
+    if shared:
+        return [first.by_seed[seed] for seed in shared], [second.by_seed[seed] for seed in shared]
+    most = min(len(first.results), len(second.results))
+    return list(first.results[:most]), list(second.results[:most])
+
+
+def adjust(comparisons: list[Comparison]) -> list[Comparison]:
+    """The same comparisons, p corrected for their number by Holm's step-down procedure (Holm 1979)."""
+    adjusted = list(comparisons)
+    running = 0.0
+    for rank, index in enumerate(sorted(range(len(comparisons)), key=lambda i: comparisons[i].p_alone)):
+        running = max(running, min(1.0, comparisons[index].p_alone * (len(comparisons) - rank)))
+        adjusted[index] = replace(comparisons[index], p=running, family=len(comparisons))
+    return adjusted
