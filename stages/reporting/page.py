@@ -12,7 +12,7 @@ from kpipe.stage import Stage
 from stages.reporting import summary, wording
 from stages.reporting.wording import printable
 
-FILTERS = ("between", "count", "decimals", "evidence", "fixed", "flops", "memory", "p_value", "plural", "seconds")
+FILTERS = ("between", "count", "decimals", "evidence", "fixed", "flops", "memory", "p_value", "plural", "probability", "seconds")
 
 
 def render(stage: Stage, **shown: Any) -> str:
