@@ -15,7 +15,7 @@ from stages.network import activations, graph
 from stages.network.feed import Array, Feed
 from stages.network.grad_cam import GradCam
 from stages.network.prefix import Images, Prefix
-from stages.network.scores import losses
+from stages.network.scores import loss_and_accuracy
 from stages.trained import Trained
 
 MOST = 12  # images of each kind
@@ -48,8 +48,8 @@ def write(stage: Stage, trained: Trained, rows: NDArray[np.int64], probabilities
 
 
 def by_loss(probabilities: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The images with the highest losses, highest first; the earlier one of equal ones."""
-    return np.argsort(-losses(probabilities, labels), kind="stable")[:MOST]
+    """The images with the highest losses, which are the lowest probabilities of the label; the earlier one of equal ones."""
+    return np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")[:MOST]
 
 
 def among_right(right: NDArray[np.bool_], others: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -88,7 +88,7 @@ def told(trained: Trained, row: int, probabilities: NDArray[np.float32]) -> dict
         "predicted": trained.labels.classes[name],
         "probability_of_label": float(str(probabilities[index[0]])),
         "probability_of_predicted": float(str(probabilities[name])),
-        "loss": float(losses(probabilities[None], index)[0]),
+        "loss": loss_and_accuracy(probabilities[None], index)[0],
     }
 
 

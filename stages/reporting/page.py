@@ -18,7 +18,7 @@ from stages.reporting.wording import printable
 
 FILTERS = (
     *("about", "between", "count", "decimals", "evidence", "fixed", "flops", "memory"),
-    *("milliseconds", "p_value", "plural", "seconds", "tiny"),
+    *("milliseconds", "p_value", "plural", "probability", "seconds", "tiny"),
 )
 FEW = 2  # branches that are seen at once, without a filter
 

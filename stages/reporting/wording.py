@@ -50,6 +50,11 @@ def tiny(value: float) -> str:
     return f"{digits}e{int(exponent)}"
 
 
+def probability(value: float) -> str:
+    """`0.93`; `> 0.99` and `< 0.01` where two digits would make it certain."""
+    return "> 0.99" if value >= 0.995 else "< 0.01" if value < 0.005 else f"{value:.2f}"
+
+
 def span(low: float, high: float, digits: int) -> str:
     """`0.93 to 0.98`."""
     return f"{low:.{digits}f} to {high:.{digits}f}"

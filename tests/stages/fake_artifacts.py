@@ -194,12 +194,13 @@ def write_evaluate(folder: Path, run: Run, ingest: Path, data: Data) -> None:
 
 
 def write_explained(folder: Path, answers: pd.DataFrame, probabilities: np.ndarray, classes: list[str]) -> None:
-    """explained.json and heat.npy: the wrong answers, and as many right ones; every map is strongest at another place."""
-    groups = (("loss", answers[answers["correct"] == 0]), ("right", answers[answers["correct"] == 1]))
+    """explained.json and heat.npy: twelve images, wrong ones first, and twelve right ones; every map is strongest elsewhere."""
+    ranked = answers.sort_values("correct", kind="stable")
+    groups = (("loss", ranked[:12]), ("right", ranked[12:][ranked[12:]["correct"] == 1][:12]))
     images: list[dict[str, Any]] = []
     numbers = itertools.count()
     for kind, some in groups:
-        for place, line in some.head(12).iterrows():
+        for place, line in some.iterrows():
             of = dict(zip(classes, map(float, probabilities[answers.index.get_loc(place)]), strict=True))
             names = dict.fromkeys((line["predicted"], line["label"]))
             said = {"label": line["label"], "predicted": line["predicted"], "loss": float(-np.log(of[line["label"]]))}

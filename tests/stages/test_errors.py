@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from kpipe.stage import Branch
 from stages import json_files
-from stages.reporting import agreement, errors, pictures, verdict
+from stages.reporting import agreement, errors, pictures, verdict, wording
 from stages.reporting.pictures import Store
 from stages.reporting.results import Result, read_results
 from tests.stages.fake_artifacts import Data, Run, branches
@@ -74,6 +74,14 @@ def test_a_map_tells_in_words_where_it_is_strongest(at: tuple[int, int] | None, 
     assert pictures.place(heat) == words
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.9349, "0.93"), (0.9949, "0.99"), (0.9951, "> 0.99"), (1.0, "> 0.99"), (0.005, "0.01"), (1e-9, "< 0.01")],
+)
+def test_a_probability_is_never_rounded_to_certainty(value: float, shown: str) -> None:
+    assert wording.probability(value) == shown
+
+
 def test_where_room_is_short_branches_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = results_of(tmp_path, 6)
     everything = shown(results, 10**9, monkeypatch)
@@ -105,7 +113,9 @@ def test_page_shows_every_image_with_its_names_and_probabilities(tmp_path: Path)
     told = json_files.read(gathered[1].inputs["evaluate"] / "explained.json")
     wrong = next(image for image in told["images"] if image["kind"] == "loss")
     assert f"called {wrong['predicted']} 0.80, is {wrong['label']} 0.20; loss 1.61 {wrong['path']}" in text
-    assert "12 that are right" in text and f"Layer conv5_block3_out, 7 {TIMES} 7 places." in text
+    wrongs = [int((~result.test["correct"]).sum()) for result in read_results(gathered)[0]]
+    assert wrongs[1] < 12 and f"vgg16: 12 of the highest loss, {wrongs[1]} of them wrong" in text and "12 that are right" in text
+    assert f"Layer conv5_block3_out, 7 {TIMES} 7 places." in text
     assert "deeper ones" not in text and "left out" not in text and "with care" not in text
     ids = re.findall(r'<image id="(picture-\d+)"', section)
     assert len(set(ids)) == len(ids) and set(re.findall(r'<use href="#([^"]+)"', section)) == set(ids)

@@ -110,9 +110,9 @@ def test_a_network_that_is_always_right_has_its_least_sure_images_shown() -> Non
     assert right.tolist() == explained.among_right(np.ones(30, bool), worst).tolist()
 
 
-def test_of_equal_losses_the_first_is_first() -> None:
-    probabilities = np.array([[1, 0], [0.5, 0.5], [1, 0]], np.float32)  # losses beyond what Keras counts are equal
-    assert explained.by_loss(probabilities, np.ones(3, np.int32)).tolist() == [0, 2, 1]
+def test_of_equal_losses_the_first_is_first_and_those_beyond_what_keras_counts_differ() -> None:
+    label = np.array([1e-9, 0.5, 1e-12, 1e-9], np.float32)
+    assert explained.by_loss(np.stack([1 - label, label], axis=1), np.ones(4, np.int32)).tolist() == [2, 0, 3, 1]
 
 
 @pytest.mark.parametrize(("size", "expected"), [((5, 16), (5, 16)), ((40, 7), (16, 7)), ((33, 64), (16, 16))])
