@@ -65,9 +65,14 @@ function* partsOfBranches() {
   for (const chip of document.querySelectorAll("main [data-branch]")) {
     const numbers = chip.dataset.branch.split(" "), head = chip.closest("th"), card = chip.closest(".card > h3")?.parentElement;
     if (head?.scope === "row") yield [head.parentElement, numbers];
-    else if (head) for (const row of head.closest("table").rows) yield [row.cells[head.cellIndex], numbers];
+    else if (head) yield* columnOf(head).map((cell) => [cell, numbers]);
     else if (card) yield [card, numbers];
   }
+}
+
+function columnOf(head) {
+  const whole = [...head.closest("table").rows].filter((row) => row.cells.length === head.parentElement.cells.length);
+  return whole.map((row) => row.cells[head.cellIndex]);
 }
 
 // Of each axis the branches with a checked value; an axis without a check is no condition.
@@ -99,7 +104,12 @@ function makeFilter(search) {
     panel.querySelector("summary").focus();
   });
   document.addEventListener("click", ({ target }) => { if (!search.contains(target)) panel.open = false; });
-  addEventListener("hashchange", () => { if (document.querySelector(":target")?.closest("[hidden]")) clear(); });
+  addEventListener("hashchange", () => {
+    const target = document.querySelector(":target");
+    if (!target?.closest("[hidden]")) return;
+    clear();
+    target.scrollIntoView();
+  });
   search.hidden = false;
   clear();
 }
