@@ -64,8 +64,9 @@ def run(
         raise StageError(f"validation = {validation} and test = {test} leave nothing to train on", hint="keep their sum below 1")
     chosen = manifest.numbered(dataset.items if subset is None else stratified(dataset.items, subset, seed))
     looked = inspection.look(chosen, dataset.pixels, size)
-    assigned = assignment.assign(looked.held_together(chosen), shares, seed, split)
-    items = looked.as_they_were(assignment.fold(assigned, folds, seed, split) if folds else assigned, chosen)
+    held = assignment.units(chosen, looked.found.all.tolist())
+    items = assignment.assign(chosen, shares, seed, split, held)
+    items = assignment.fold(items, folds, seed, split, held) if folds else items
     if split == "stable":
         _tell_shares(stage, items, shares)
     inspected = inspection.inspect(stage, items, looked, dataset.pixels, duplicates, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,15 +49,6 @@ class Looked:
 
     seen: Traits
     found: Copies
-
-    def held_together(self, items: Sequence[Item]) -> list[Item]:
-        """The items, copies under one hash, so that none that depends on the hash tears them apart."""
-        first: dict[int, str] = {}
-        return [replace(item, hash=first.setdefault(int(g), item.hash)) for g, item in zip(self.found.all, items, strict=True)]
-
-    def as_they_were(self, items: Sequence[Item], before: Sequence[Item]) -> list[Item]:
-        """The items under their own hashes again."""
-        return [replace(item, hash=own.hash) for item, own in zip(items, before, strict=True)]
 
 
 def look(items: Sequence[Item], pixels: Pixels, size: tuple[int, int]) -> Looked:
