@@ -125,10 +125,11 @@ def _notice(stage: Stage, told: Mapping[str, Any]) -> None:
         first = splits.listed([f"{one['path']} = {one['copy_of']}" for one in dropped], most=3)
         images = "image" if len(dropped) == 1 else "images"
         stage.notice(f"{len(dropped)} training {images} dropped, for which copies stay: {first}")
-    hint = "" if told["handling"] == "drop" else '; set duplicates = "drop" to take them out of training'
-    for across, how in ((told["across_splits"], "as exact copies"), (told["near"]["across_splits"], "as near copies")):
-        if across:
-            lie = "image lies" if across == 1 else "images lie"
-            stage.notice(f"{across} {lie} in more than one split {how}; see the audit{hint}")
+    exact, near = told["across_splits"], told["near"]["across_splits"]
+    if exact + near:
+        hint = "" if told["handling"] == "drop" else '; set duplicates = "drop" to take them out of training'
+        lie = "image lies" if exact + near == 1 else "images lie"
+        how = f", {exact} as exact and {near} as near copies" if exact and near else f" as {'exact' if exact else 'near'} copies"
+        stage.notice(f"{exact + near} {lie} in more than one split{how}; see the audit{hint}")
     if told["near"]["distance"] < perceptual.DISTANCE:
         stage.notice("the images are too alike to look for all near copies")

@@ -93,6 +93,21 @@ def test_pixels_that_are_equal_are_exact_copies_in_whatever_file(tmp_path):
     assert [pair["kind"] for pair in found["shown"]] == ["same pixels"]
 
 
+def test_a_picture_with_an_exact_and_a_near_copy_is_told_once(tmp_path):
+    source = folder(tmp_path / "pets")
+    (source / "test/dogs/exact.jpg").write_bytes((source / "train/cats/1.jpg").read_bytes())
+    copied(source, "train/cats/1.jpg", "train/cats/near.jpg", "halved")
+    stage = ingested(tmp_path, source)
+    found = audit(stage)
+    assert (found["across_splits"], found["conflicting"]) == (1, 1)
+    assert (found["near"]["across_splits"], found["near"]["conflicting"], found["near"]["within"]) == (0, 0, 0)
+    assert found["near"]["pairs"] != [] and found["leaked"] == {"validation": 0, "test": 1}
+    assert [notice.split(";")[0] for notice in stage.notices] == ["1 image lies in more than one split as exact copies"]
+    copied(source, "train/dogs/2.jpg", "validation/dogs/near.jpg", "halved")
+    notices = ingested(tmp_path, source).notices
+    assert [notice.split(";")[0] for notice in notices] == ["2 images lie in more than one split, 1 as exact and 1 as near copies"]
+
+
 def test_different_pictures_have_no_copies(tmp_path):
     stage = ingested(tmp_path, folder(tmp_path / "pets", each=60))
     assert audit(stage)["near"]["pairs"] == [] and audit(stage)["shown"] == [] and not stage.notices
