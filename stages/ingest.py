@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import numpy as np
 
 from kpipe.stage import File, Folder, Stage, StageError
-from stages import json_files
-from stages.data import assignment, inspection, manifest, splits
+from stages import disk, json_files
+from stages.data import assignment, decoded, inspection, manifest, splits
 from stages.data.audit import audit, counts
 from stages.data.colours import colour
 from stages.data.datasets import DataSet
@@ -128,7 +128,9 @@ def _tell_skipped(stage: Stage, dataset: DataSet, on_bad_image: str) -> None:
 
 def _write_images(stage: Stage, dataset: DataSet, items: Sequence[Item], size: tuple[int, int]) -> dict[str, list[float]]:
     """Stream the pictures into images.npy; mean and standard deviation of the training images' channels, 0..255."""
-    images = np.lib.format.open_memmap(stage.out / "images.npy", "w+", np.uint8, (len(items), *size, 3))
+    images = disk.RowFile(
+        disk.new_array(stage.out / "images.npy", np.uint8, (len(items), *size, 3), f"{len(items):,} images", decoded.HINT)
+    )
     sums, squares, pixels = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
     for item in items:
         picture = dataset.pixels(item)
@@ -137,6 +139,6 @@ def _write_images(stage: Stage, dataset: DataSet, items: Sequence[Item], size: t
             sums += picture.sum(axis=(0, 1), dtype=np.int64)
             squares += np.square(picture, dtype=np.int64).sum(axis=(0, 1))
             pixels += size[0] * size[1]
-    images.flush()
+    images.close()
     mean = sums / pixels
     return {"mean": mean.round(4).tolist(), "std": np.sqrt(squares / pixels - mean**2).round(4).tolist()}

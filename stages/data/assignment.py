@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from kpipe.stage import StageError
+from stages.data.linked import Links
 from stages.data.manifest import Item
 from stages.data.splits import listed
 
@@ -29,20 +30,14 @@ def units(items: Sequence[Item], copies: Sequence[int] | None = None) -> list[st
     by groups and copies together is one unit, under the name of its first group in the order of text.
     """
     same = [item.hash for item in items] if copies is None else copies
-    above: dict[object, object] = {}
-
-    def top(of: object) -> object:
-        while (higher := above.setdefault(of, of)) != of:
-            above[of] = of = above[higher]
-        return of
-
+    links = Links()
     for item, content in zip(items, same, strict=True):
         if item.group:
-            above[top(("group", item.group))] = top(content)
-    names: dict[object, str] = {}
-    for item in sorted((item for item in items if item.group), key=lambda item: item.group):
-        names.setdefault(top(("group", item.group)), f"group {item.group}")
-    return [names.setdefault(top(content), item.hash) for item, content in zip(items, same, strict=True)]
+            links.link(("group", item.group), content)
+    names: dict[Hashable, str] = {}
+    for group in sorted({item.group for item in items if item.group}):
+        names.setdefault(links.top(("group", group)), f"group {group}")
+    return [names.setdefault(links.top(content), item.hash) for item, content in zip(items, same, strict=True)]
 
 
 def number(name: str, seed: int, purpose: str = "") -> float:
@@ -164,6 +159,4 @@ def fold(items: Sequence[Item], folds: int, seed: int, how: How, held: Sequence[
         if missing := sorted(set(range(folds)) - {places[name] for name in own}):
             says = f"folds = {folds}: class {label!r} has {len(own)} images or groups, and none in fold {missing[0]}"
             raise StageError(says, hint='give fewer folds, or split = "exact"')
-    return [
-        replace(item, fold=places[name]) if item.split != "test" else item for item, name in zip(items, names, strict=True)
-    ]
+    return [replace(item, fold=places[name]) if item.split != "test" else item for item, name in zip(items, names, strict=True)]

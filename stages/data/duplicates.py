@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data import perceptual
+from stages.data.linked import Links
 from stages.data.manifest import Item
 from stages.data.perceptual import Near
 from stages.data.traits import Traits
@@ -43,9 +44,6 @@ class Copies:
 
 def find(items: Sequence[Item], traits: Traits) -> Copies:
     """The copies among images; near ones are looked for among one of each exact copies that is large enough and not flat."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     _, first, exact = np.unique(traits.contents, return_index=True, return_inverse=True)
     large = np.array([min(item.width, item.height) >= SMALL for item in items])
     flat = perceptual.flat(traits)
@@ -53,10 +51,11 @@ def find(items: Sequence[Item], traits: Traits) -> Copies:
     _, labels = np.unique([item.label for item in items], return_inverse=True)
     near = perceptual.find(traits.of(compared), labels[compared])
     near = replace(near, pairs=compared[near.pairs])
-    ends = np.concatenate([near.pairs, np.stack([np.arange(len(items)), first[exact]], axis=1)])
-    graph = coo_array((np.ones(len(ends)), ends.T), shape=(len(items), len(items)))
-    _, groups = connected_components(graph, directed=False)
-    return Copies(exact, groups.astype(np.int64), near, int((~large).sum()), int((large & flat).sum()))
+    links = Links()
+    for a, b in exact[near.pairs].tolist():
+        links.link(a, b)
+    _, groups = np.unique([links.top(number) for number in exact.tolist()], return_inverse=True)
+    return Copies(exact, groups, near, int((~large).sum()), int((large & flat).sum()))
 
 
 def groups(numbers: NDArray[np.int64]) -> list[Group]:

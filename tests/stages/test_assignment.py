@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def test_the_seed_decides_and_nothing_else(how: How) -> None:
 @pytest.mark.parametrize("how", HOW)
 def test_exact_copies_stay_in_one_split_under_whatever_label(how: How) -> None:
     data = items(cats=40, dogs=40)
-    copies = [Item(**{**i.__dict__, "path": f"dogs/copy{n}", "label": "dogs"}) for n, i in enumerate(data[:40])]
+    copies = [replace(i, path=f"dogs/copy{n}", label="dogs") for n, i in enumerate(data[:40])]
     splits: dict[str, set[str]] = {}
     for found in assign([*data, *copies], SHARES, 0, how):
         splits.setdefault(found.hash, set()).add(found.split)

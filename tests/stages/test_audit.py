@@ -168,7 +168,11 @@ def test_exact_and_near_copies_are_one_finding():
     counts = {split: {"a": 500} for split in ("train", "validation", "test")}
     audit = {"duplicates": duplicates, "imbalance": 1.0, "counts": counts}
     [found] = static_checks.of_data({"counts": counts}, audit)
-    assert (found.rule, found.severity, found.fix) == ("copies-across-splits", "warning", 'stages.ingest.params.duplicates = "drop"')
+    assert (found.rule, found.severity, found.fix) == (
+        "copies-across-splits",
+        "warning",
+        'stages.ingest.params.duplicates = "drop"',
+    )
     assert found.evidence == {
         "images": 3, "exact_copies": 1, "near_copies": 2, "validation_copies_of_training": 1, "test_copies_of_training": 3,
         "first": "a = b",
