@@ -79,7 +79,7 @@ def run(
     json_files.write(stage.out / "audit.json", checked)
     json_files.write(stage.out / "dataset.json", {
         "name": dataset.name,
-        "source": dataset.source,
+        "source": stage.urls.get("source", dataset.source),
         "classes": list(dataset.classes),
         "image_size": list(size),
         "resize": resize,
