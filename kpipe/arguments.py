@@ -55,7 +55,9 @@ def running(verbs: Verbs) -> None:
 
 def looking(verbs: Verbs) -> None:
     """explain, dag and logs."""
-    as_json(command(verbs, "explain", "how a stage's key differs from that of its last run", "plan.explain", stage=True))
+    explaining = command(verbs, "explain", "how a stage's key differs from that of its last run", "plan.explain", stage=True)
+    offline(explaining)
+    as_json(explaining)
     drawing = command(verbs, "dag", "draw the DAG", "show.show_dag")
     drawing.add_argument("--format", choices=["tree", "mermaid", "dot"], default="tree")
     command(verbs, "logs", "what a stage printed when it last ran", "show.logs", stage=True)
@@ -153,7 +155,13 @@ def selecting(found: Arguments) -> None:
     found.add_argument("--until", metavar="STAGE", help="this stage and what it needs")
     found.add_argument("--only", metavar="STAGE", help="this stage alone")
     found.add_argument("--force", action="append", default=[], metavar="STAGE", help="run it even where it is cached")
+    offline(found)
     as_json(found)
+
+
+def offline(found: Arguments) -> None:
+    """The option for who has no network."""
+    found.add_argument("--offline", action="store_true", help="take what lies behind a URL as it was when it was seen last")
 
 
 def as_json(found: Arguments) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kpipe.errors import Problem
 from kpipe.tomlfile import shown
+from kpipe.urls import masked
 
 SCALARS = (str, int, float)
 AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -46,7 +47,7 @@ def read_axis(axis: str, values: Any, problems: list[Problem]) -> tuple[AxisValu
         elif same is not None:
             hint = None if shown(same) == shown(name) else f"{shown(same)} and {shown(name)} would name the same branch"
             problems.append(Problem(f"axis {axis} has the value {shown(name)} twice", (*at, i), hint=hint))
-        elif not VALUE.fullmatch(str(name)):
+        elif not VALUE.fullmatch(str(name)) or masked(str(name)) != str(name):  # a name is shown wherever the branch is
             hint = f'{{ name = "short", value = {shown(name)} }}, used as ${{{axis}.value}}'
             problems.append(Problem(f"axis {axis}: {shown(name)} cannot name a branch", (*at, i), hint=hint))
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kpipe.closure import Project
-from kpipe.errors import ConfigError, StageFailed, disk_hint
+from kpipe.errors import ConfigError, RemoteError, StageFailed, disk_hint
 from kpipe.explain import changes
 from kpipe.host import describe_host, git_commit
 from kpipe.identity import forget_versions, surroundings
@@ -74,6 +74,9 @@ def check_unchanged(planner: Planner, running: Running, loaded: Mapping[str, Any
         files = instance.parameters.digests(planner.store.files)
     except (ConfigError, OSError) as e:
         raise StageFailed(instance.id, f"its code or inputs changed while it ran: {e}", hint=HINT) from None
+    except RemoteError as e:
+        says = f"whether its input changed while it ran cannot be seen: {e}"
+        raise StageFailed(instance.id, says, hint="nothing was committed; run again: what was downloaded is kept") from None
     code = instance.closure.code
     before = running.key.as_json() | {"code": code}
     forget_versions()

@@ -13,6 +13,7 @@ from unicodedata import category, east_asian_width
 
 from kpipe.errors import ConfigError, KpipeError, Problem, StageFailed
 from kpipe.tomlfile import override_keys
+from kpipe.urls import masked
 
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 
@@ -104,14 +105,14 @@ class Place:
     def lines(self) -> Iterator[str]:
         """file:line:column and the line with a caret."""
         if self.override:
-            yield f"  {paint('-->', 'blue')} --set {self.override}"
+            yield f"  {paint('-->', 'blue')} --set {masked(self.override)}"
         elif self.file and self.line:
             bar, number = paint("|", "blue"), str(self.line)
             before, marked = self.source[: self.column - 1], self.source[self.column - 1 :][: self.length]
             space = "".join("\t" if c == "\t" else " " * width(c) for c in before)
             caret = "^" * max(1, sum(map(width, marked)))
             yield f"  {paint('-->', 'blue')} {relative(self.file)}:{self.line}:{self.column}"
-            yield f" {number} {bar} {self.source}".rstrip()
+            yield f" {number} {bar} {masked(self.source, same_length=True)}".rstrip()
             yield f" {' ' * len(number)} {bar} {space}{paint(caret, 'red')}"
 
 

@@ -33,6 +33,7 @@ def make_task(planner: Planner, running: Running, outcomes: Mapping[str, Outcome
         log=str(store.log(run_id, instance.id)),
         params=parameters.values,
         paths={name: str(path.absolute()) for name, path in parameters.paths.items()},
+        sources={name: source.as_json(running.key.files[name]) for name, source in parameters.sources.items()},
         modules=parameters.modules,
         inputs=folders(instance.inputs),
         records=records(instance.inputs),

@@ -8,10 +8,10 @@ from pathlib import Path
 from kpipe.commit import commit
 from kpipe.dag import Instance
 from kpipe.dispatch import make_task, missing_gpus
-from kpipe.errors import StageFailed
+from kpipe.errors import RemoteError, StageFailed
 from kpipe.explain import Change
 from kpipe.frontier import Frontier
-from kpipe.outcome import Listener, Outcome, Running
+from kpipe.outcome import Listener, Outcome, Running, patience
 from kpipe.plan import Hit, Miss, Planner
 from kpipe.slots import Slots
 from kpipe.task import Event, Executor, failure, too_slow
@@ -48,7 +48,7 @@ class Run:
                 with self.store.using():
                     advanced = [self._advance(i) for i in self.frontier.in_order(self._warm) if i.id in self.frontier.ready]
                 if self.running:
-                    for event in self.executor.wait(self._patience()):
+                    for event in self.executor.wait(patience(self.running.values(), POLL_S if self._doubtful else None)):
                         self._handle(event)
                     self._stop_overdue()
                 elif not any(advanced):
@@ -71,7 +71,10 @@ class Run:
             self._doubtful.add(instance.id)
             return False
         if miss is None or instance.id in self._doubtful:
-            found = self.planner.lookup(instance, self.planner.key(instance, outputs))
+            try:
+                found = self.planner.lookup(instance, self.planner.key(instance, outputs))
+            except RemoteError as e:
+                return self._settle(Outcome(instance, "failed", error=StageFailed(instance.id, e.message, hint=e.hint)))
             if isinstance(found, Hit):
                 return self._settle(Outcome(instance, "cached", found.key, found.record))
             miss = self._misses[instance.id] = found
@@ -124,12 +127,6 @@ class Run:
         self.frontier.reopened(id_, self.outcomes.keys() | self.running.keys())
         self._misses[id_] = Miss(outcome.key, (Change("damaged", fault, old=outcome.output),))
         return True
-
-    def _patience(self) -> float | None:
-        """How long to wait for an event: until a task is overdue, or another process may have finished a key."""
-        until = [r.deadline - time.monotonic() for r in self.running.values() if r.deadline]
-        until += [POLL_S] if self._doubtful else []
-        return max(0.0, min(until)) if until else None
 
     def _stop_overdue(self) -> None:
         """End the attempts that take longer than their stage's timeout."""

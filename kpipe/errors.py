@@ -4,6 +4,7 @@ KpipeError                    message, hint
 ├── ConfigError         (2)   the file or the arguments are wrong: one or more Problems
 ├── StageFailed         (1)   a stage raised, its process died, or its inputs changed while it ran
 ├── StoreError          (1)   the store cannot be read or written
+├── RemoteError         (1)   what a URL names cannot be reached, or nothing tells whether it has changed
 └── Interrupted       (130)   Ctrl-C
 """
 
@@ -76,6 +77,10 @@ class StageFailed(KpipeError):
 
 class StoreError(KpipeError):
     """The store cannot be read or written."""
+
+
+class RemoteError(KpipeError):
+    """What a URL names cannot be reached or seen, or is not what it is said to be."""
 
 
 class Interrupted(KpipeError):

@@ -10,16 +10,17 @@ from kpipe.dag import Dag, Instance, instance_id
 from kpipe.errors import ConfigError, Problem, listing, nearest, several
 from kpipe.matrix import Combination
 from kpipe.needs import topological
-from kpipe.parameters import Parameters, Resolver, check_names, signature
+from kpipe.parameters import Parameters, check_names, signature
 from kpipe.references import references
+from kpipe.resolver import Resolver
 from kpipe.spec import Spec, StageSpec
 from kpipe.tomlfile import shown
 
 
-def build_dag(spec: Spec, project: Project) -> Dag:
+def build_dag(spec: Spec, project: Project, offline: bool = False) -> Dag:
     """Expand the matrix and check every instance's parameters; ConfigError lists all mistakes."""
     problems = list(spec.problems)
-    builder = Builder(spec, project, problems)
+    builder = Builder(spec, project, problems, offline)
     for stage in topological(spec.stages):
         builder.add(stage)
     if problems:
@@ -35,8 +36,9 @@ def build_dag(spec: Spec, project: Project) -> Dag:
 class Builder:
     """Adds stages one after the other, needs first."""
 
-    def __init__(self, spec: Spec, project: Project, problems: list[Problem]) -> None:
+    def __init__(self, spec: Spec, project: Project, problems: list[Problem], offline: bool = False) -> None:
         self.spec = spec
+        self.offline = offline
         self.project = project
         self.problems = problems
         self.instances: dict[str, Instance] = {}
@@ -60,7 +62,7 @@ class Builder:
         self.problems += check_names(stage, known)
         if closure.uses_keras and "backend" in self.spec.matrix.axes and not stage.gather and "backend" not in axes:
             axes = self.axes[stage.name] = [a for a in self.spec.matrix.axes if a in {*axes, "backend"}]
-        resolver = Resolver(self.project, stage, known, self.spec.matrix, self.problems)
+        resolver = Resolver(self.project, stage, known, self.spec.matrix, self.problems, self.offline)
         for combination in self._projections(() if stage.gather else axes):
             parameters = resolver.resolve(combination)
             own = self.project.closure(stage.run, parameters.modules.values()) if parameters.modules else closure

@@ -20,6 +20,7 @@ from kpipe.files import locked
 from kpipe.outcome import Outcome
 from kpipe.spec import Spec
 from kpipe.store import Store, now
+from kpipe.urls import masked
 
 BLOCK = 1 << 18  # bytes read at a time, from the end
 OUTPUT_DIGITS = 12  # of an output's digest: enough to tell whether a record is still about that output
@@ -36,7 +37,7 @@ def append(
         "pipeline": spec.name,
         "identity": spec.identity,
         "backends": spec.backends,
-        "overrides": list(spec.overrides),
+        "overrides": [masked(override) for override in spec.overrides],
         "started": started,
         "ended": now(),
         "interrupted": None in known.values(),
@@ -54,7 +55,7 @@ def compact(store: Store, outcomes: Mapping[str, Outcome | None]) -> dict[str, A
         "status": {id_: o.status if o else "not run" for id_, o in outcomes.items() if not o or o.status != "cached"},
         "axes": {o.instance.stage.name: list(o.instance.axes) for o in settled.values()},
         "gather": [id_ for id_, o in settled.items() if o.instance.stage.gather],
-        "errors": {id_: [o.error.message[:MESSAGE], str(o.log)] for id_, o in settled.items() if o.error},
+        "errors": {id_: [o.error.message[:MESSAGE], str(o.log or "")] for id_, o in settled.items() if o.error},
         "headlines": {id_: told for id_, told in headlines.items() if told},
     }
 

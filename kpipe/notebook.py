@@ -68,6 +68,7 @@ def run(
     jobs: int = 1,
     keep_going: bool = False,
     verify: bool = False,
+    offline: bool = False,
     quiet: bool = False,
 ) -> Result:
     """Bring a pipeline up to date, as `kpipe run` does; progress goes to stderr unless `quiet`.
@@ -85,6 +86,7 @@ def run(
         jobs=jobs,
         keep_going=keep_going,
         verify=verify,
+        offline=offline,
     )
     pipeline = Pipeline(request)
     with listener(pipeline.ids, quiet) as told:
@@ -98,7 +100,7 @@ def run(
 
 def result(pipeline: Pipeline, finished: Finished) -> Result:
     """What a person in a notebook is given."""
-    notices = [*pipeline.dag.notices, *([finished.unwritable] if finished.unwritable else [])]
+    notices = [*pipeline.notices, *([finished.unwritable] if finished.unwritable else [])]
     stages = {id_: stage_result(pipeline, outcome) for id_, outcome in finished.outcomes.items()}
     return Result(finished.run_id, stages, finished.pages, notices)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -69,6 +69,12 @@ class Running:
             self.measures.update(event.data["numbers"])
         elif event.kind == "notice":
             self.notices.append(event.data["text"])
+
+
+def patience(running: Iterable[Running], most: float | None) -> float | None:
+    """Seconds until the first of the attempts is overdue, at most so many; None where there is nothing to look for."""
+    until = [r.deadline - time.monotonic() for r in running if r.deadline] + ([most] if most is not None else [])
+    return max(0.0, min(until)) if until else None
 
 
 class Listener(Protocol):

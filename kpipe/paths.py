@@ -40,6 +40,13 @@ def path_problems(root: Path, path: Path, type_: Type, name: str, value: str, at
     yield Problem(f"{name} = {shown(value)}: {state}", at, hint=hint)
 
 
+def url_problem(name: str, value: str, says: str, at: tuple[str | int, ...]) -> Problem:
+    """The problem of a URL that cannot be one of a source."""
+    return Problem(
+        f"{name} = {shown(value)}: {says}", at, hint="for example https://host/pets.zip, https://host/pets/, s3://bucket/pets"
+    )
+
+
 def names_beside(path: Path, value: str, folders: bool) -> list[str]:
     """What lies where a path should, written as the path is."""
     return [str(Path(value).parent / p.name) for p in islice(path.parent.glob("*"), MOST) if p.is_dir() or not folders]

@@ -35,6 +35,7 @@ class Request:
     keep_going: bool = False
     debug: str | None = None
     verify: bool = False
+    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,22 @@ class Pipeline:
         self.request = request
         self.spec = load(request.file, request.overrides)
         self.store = Store(self.spec.store, believe=not request.verify)
-        self.dag = build_dag(self.spec, Project(self.spec.root, self.store.sources))
+        self.dag = build_dag(self.spec, Project(self.spec.root, self.store.sources), request.offline)
         self.ids = chosen(self.dag, request)
         force = [*request.force, *([request.debug] if request.debug else [])]
         self.planner = Planner(self.dag, self.store, frozenset(id_ for name in force for id_ in self.dag.select(name)))
 
+    @property
+    def notices(self) -> list[str]:
+        """What a person must know of the file, and of what is not looked at."""
+        sources = {s.url.place: s for i in self.dag.instances.values() for s in i.parameters.sources.values() if s.offline}
+        caches = self.store.root / "cache"
+        return [*self.dag.notices, *(f"{s.url.shown} is taken as it was on {s.last(caches)}" for s in sources.values())]
+
     def run(self, told: Listener) -> Finished:
         """Bring the chosen instances up to date and export the reports."""
         needed = self.needed()
+        self.planner.look(self.dag.instances[id_] for id_ in self.ids)  # before a run keeps the store from others
         started, run_id = now(), new_run_id()
         self.store.hold([run_id])  # its logs
         running = Run(self.planner, self._executor(), told, run_id, self.request.jobs, self.request.keep_going)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from kpipe.dag import Dag, Instance
+from kpipe.errors import RemoteError
 from kpipe.explain import Change, changes
 from kpipe.identity import forget_versions, surroundings
 from kpipe.key import Key
@@ -60,7 +62,7 @@ class Planner:
         self.force = force
         self.head = store.head(dag.spec.identity)
         self._news: dict[str, dict[str, str]] = {}
-        self._files: dict[str, dict[str, str]] = {}
+        self._files: dict[str, dict[str, str] | RemoteError] = {}
         self._surroundings: dict[tuple[frozenset[str], str | None], dict[str, Any]] = {}
         forget_versions()
 
@@ -84,12 +86,25 @@ class Planner:
 
     def _digests(self, parameters: Parameters) -> dict[str, str]:
         """Digests of what parameters name, looked at once for all instances that name the same."""
-        if not (parameters.paths or parameters.pretrained):
+        if not (parameters.paths or parameters.sources or parameters.pretrained):
             return {}
-        name = repr((parameters.paths, parameters.pretrained))
+        name = repr((parameters.paths, parameters.sources, parameters.pretrained))
         if name not in self._files:
-            self._files[name] = parameters.digests(self.store.files)
-        return self._files[name]
+            try:
+                self._files[name] = parameters.digests(self.store.files)
+            except RemoteError as e:
+                self._files[name] = e
+        found = self._files[name]
+        if isinstance(found, RemoteError):
+            raise found
+        return found
+
+    def look(self, instances: Iterable[Instance]) -> None:
+        """See what lies behind URLs, which may take long; what is wrong there is told when a key is asked for."""
+        for instance in instances:
+            if instance.parameters.sources:
+                with suppress(RemoteError):
+                    self._digests(instance.parameters)
 
     def _outside(self, instance: Instance) -> dict[str, Any]:
         """Versions and settings that the instance's code depends on."""

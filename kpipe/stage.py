@@ -59,7 +59,8 @@ class Stage:
 
     `inputs[need]` is the folder of that need's artifact, read-only; `out` an empty folder whose content at the end is the
     artifact; `scratch` a folder that survives a crash of this same key; `branches` what a gathered stage sees instead of
-    `inputs`; `records[need]` how an artifact came to be: key, versions, host, measures, notices.
+    `inputs`; `records[need]` how an artifact came to be: key, versions, host, measures, notices; `urls[parameter]` what was
+    downloaded for a File or Folder.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Stage:
         branches: Sequence[Branch] = (),
         records: Mapping[str, dict[str, Any]] | None = None,
         modules: Mapping[str, str] | None = None,
+        urls: Mapping[str, str] | None = None,
         emit: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.out = out
@@ -79,6 +81,7 @@ class Stage:
         self.scratch = scratch or out.parent / "scratch"
         self.branches = list(branches)
         self.records: Mapping[str, dict[str, Any]] = records or {}
+        self.urls: Mapping[str, str] = urls or {}
         self.notices: list[str] = []
         self.measures: dict[str, Any] = {}
         self._store = store or out.parent / "store"

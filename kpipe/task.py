@@ -24,6 +24,7 @@ class Task:
     log: str
     params: Mapping[str, Any]
     paths: Mapping[str, str] = field(default_factory=dict)  # parameters that arrive as Path
+    sources: Mapping[str, Any] = field(default_factory=dict, repr=False)  # and those that are downloaded first
     modules: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     records: Mapping[str, Any] = field(default_factory=dict)

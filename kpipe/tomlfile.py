@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kpipe.errors import ConfigError, Problem, listing, nearest
+from kpipe.urls import masked
 
 WORDS = {str: "a string", list: "a list", bool: "true or false", dict: "a table", int: "a whole number"}
 BARE = re.compile(r"[A-Za-z0-9_-]+")  # a key that needs no quotes
@@ -99,8 +100,8 @@ def check_keys(table: Mapping[str, Any], known: Mapping[str, type], at: tuple[st
 
 
 def shown(value: Any, most: int = 60) -> str:
-    """A value as it stands in a TOML file, cut off where it is long."""
-    text = as_toml(value)
+    """A value as it stands in a TOML file, cut off where it is long, without the secrets of URLs."""
+    text = masked(as_toml(value))
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from kpipe import sealed
-from kpipe.digest import digest_value
+from kpipe.copies import content
+from kpipe.digest import digest_file, digest_value
 from kpipe.files import locked, move_aside, read_json, try_lock
 from kpipe.store import Store
 
@@ -31,6 +32,7 @@ def verify(store: Store) -> tuple[int, list[Damage]]:
             *files(store, "records", "record", lambda path: store.record(path.stem) is not None),
             *objects(store),
             *memos(store),
+            *copies(store),
             *files(store, "code", "code closure", lambda path: digest_value(read_json(path)) == path.stem),
         ]
         found = [damage for damage in pool.map(lambda check: check(), checks) if damage]
@@ -96,3 +98,17 @@ def memos(store: Store) -> Iterator[Check]:
 
     parts = [path.with_suffix("") for path in sorted((store.root / "memo").glob("*/*/*.json"))]
     yield from (partial(check, part) for part in parts)
+
+
+def copies(store: Store) -> Iterator[Check]:
+    """Copies of files behind URLs, whose names tell their content."""
+
+    def check(copy: Path) -> Damage | None:
+        lock = try_lock(copy.parent / "lock")
+        if lock is None:
+            return None  # a stage has it, and checked it when it took it
+        with lock:
+            damaged = copy.exists() and digest_file(copy) != content(copy) and move_aside(copy, store.root / "quarantine")
+        return Damage("copy of a file behind a URL", copy, "it has other content than was stored") if damaged else None
+
+    yield from (partial(check, path) for path in sorted((store.root / "memo" / "remote").glob("*/*.*")))

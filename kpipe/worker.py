@@ -6,19 +6,22 @@ import json
 import os
 import queue
 import random
+import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kpipe.errors import hint_for
+from kpipe.errors import RemoteError, hint_for
 from kpipe.identity import keras_config
 from kpipe.imports import forget_project, import_from, loaded_definitions
 from kpipe.stage import Branch, Stage, StageError
+from kpipe.urls import parse
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -32,8 +35,8 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
         forget_keras()
         module = import_module(task["module"])
         params = dict(task["params"]) | {name: Path(path) for name, path in task["paths"].items()}
-        module.run(stage, **params)
-    except StageError as e:
+        module.run(stage, **(params | downloaded(task, stage)))
+    except (StageError, RemoteError) as e:
         emit({"event": "failed", "message": e.message, "hint": e.hint, "final": True})
     except SystemExit as e:
         emit({"event": "failed", "message": f"it called sys.exit({e.code!r})", "hint": "return, or raise StageError"})
@@ -57,8 +60,31 @@ def stage_arguments(task: Mapping[str, Any]) -> dict[str, Any]:
         "inputs": folders(task["inputs"]),
         "records": task["records"],
         "modules": task["modules"],
+        "urls": {name: parse(told["url"]).shown for name, told in task["sources"].items()},
         "branches": [Branch(b["axes"], folders(b["inputs"]), b["records"], tuple(b.get("runs", ()))) for b in task["branches"]],
     }
+
+
+def downloaded(task: Mapping[str, Any], stage: Stage) -> dict[str, Path]:
+    """The parameters whose values are URLs, as files and folders in the stage's scratch folder."""
+    if not task["sources"]:
+        return {}
+    from kpipe.download import fetch
+    from kpipe.sources import Source
+
+    def say(done: float, total: float) -> None:
+        stage.progress(round(done / 1e6, 1), round(total / 1e6, 1), what="MB downloaded")
+
+    found, began, into = {}, time.monotonic(), stage.scratch / "remote"
+    shutil.rmtree(into, ignore_errors=True)
+    for name, told in task["sources"].items():
+        fetched = fetch(Source.from_json(told), told["identity"], Path(task["store"]), into, say)
+        found[name] = fetched.path
+        stage.measure(**{f"{name}_{measure}": value for measure, value in fetched.measures.items()})
+        for text in fetched.notices:
+            stage.notice(text)
+    stage.measure(download_seconds=time.monotonic() - began)
+    return found
 
 
 def forget_keras() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from kpipe.stage import StageError
 
@@ -29,6 +30,28 @@ def size(number: float) -> str:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:,.1f} GB"
+
+
+class RowFile:
+    """Rows of a new .npy file, written by position, from several threads at once: pages of a memory map count as memory.
+
+    `close()` ends it; so does the end of the object.
+    """
+
+    def __init__(self, array: np.memmap[Any, np.dtype[Any]]) -> None:
+        self._row, self._dtype, self._start = array.shape[1:], array.dtype, array.offset
+        self._bytes = math.prod(self._row) * self._dtype.itemsize
+        self._file = os.open(str(array.filename), os.O_WRONLY)
+        self.close = weakref.finalize(self, os.close, self._file)
+
+    def __setitem__(self, row: int, values: NDArray[Any]) -> None:
+        if values.shape != self._row or values.dtype != self._dtype:
+            raise ValueError(f"a row is {self._dtype} {self._row}, not {values.dtype} {values.shape}")
+        rest = np.ascontiguousarray(values).data.cast("B")
+        place = self._start + row * self._bytes
+        while rest:
+            written = os.pwrite(self._file, rest, place)
+            rest, place = rest[written:], place + written
 
 
 def new_array(path: Path, dtype: DTypeLike, shape: Sequence[int], what: str, hint: str) -> np.memmap[Any, np.dtype[Any]]:

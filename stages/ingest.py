@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import numpy as np
 
 from kpipe.stage import File, Folder, Stage, StageError
-from stages import json_files
-from stages.data import assignment, inspection, manifest, splits
+from stages import disk, json_files
+from stages.data import assignment, decoded, inspection, manifest, splits
 from stages.data.audit import audit, counts
 from stages.data.colours import colour
 from stages.data.datasets import DataSet
@@ -64,8 +64,9 @@ def run(
         raise StageError(f"validation = {validation} and test = {test} leave nothing to train on", hint="keep their sum below 1")
     chosen = manifest.numbered(dataset.items if subset is None else stratified(dataset.items, subset, seed))
     looked = inspection.look(chosen, dataset.pixels, size)
-    assigned = assignment.assign(looked.held_together(chosen), shares, seed, split)
-    items = looked.as_they_were(assignment.fold(assigned, folds, seed, split) if folds else assigned, chosen)
+    held = assignment.units(chosen, looked.found.all.tolist())
+    items = assignment.assign(chosen, shares, seed, split, held)
+    items = assignment.fold(items, folds, seed, split, held) if folds else items
     if split == "stable":
         _tell_shares(stage, items, shares)
     inspected = inspection.inspect(stage, items, looked, dataset.pixels, duplicates, seed)
@@ -78,7 +79,7 @@ def run(
     json_files.write(stage.out / "audit.json", checked)
     json_files.write(stage.out / "dataset.json", {
         "name": dataset.name,
-        "source": dataset.source,
+        "source": stage.urls.get("source", dataset.source),
         "classes": list(dataset.classes),
         "image_size": list(size),
         "resize": resize,
@@ -127,7 +128,9 @@ def _tell_skipped(stage: Stage, dataset: DataSet, on_bad_image: str) -> None:
 
 def _write_images(stage: Stage, dataset: DataSet, items: Sequence[Item], size: tuple[int, int]) -> dict[str, list[float]]:
     """Stream the pictures into images.npy; mean and standard deviation of the training images' channels, 0..255."""
-    images = np.lib.format.open_memmap(stage.out / "images.npy", "w+", np.uint8, (len(items), *size, 3))
+    images = disk.RowFile(
+        disk.new_array(stage.out / "images.npy", np.uint8, (len(items), *size, 3), f"{len(items):,} images", decoded.HINT)
+    )
     sums, squares, pixels = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
     for item in items:
         picture = dataset.pixels(item)
@@ -136,6 +139,6 @@ def _write_images(stage: Stage, dataset: DataSet, items: Sequence[Item], size: t
             sums += picture.sum(axis=(0, 1), dtype=np.int64)
             squares += np.square(picture, dtype=np.int64).sum(axis=(0, 1))
             pixels += size[0] * size[1]
-    images.flush()
+    images.close()
     mean = sums / pixels
     return {"mean": mean.round(4).tolist(), "std": np.sqrt(squares / pixels - mean**2).round(4).tolist()}

@@ -39,8 +39,7 @@ def value_range(contract: Contract) -> list[float]:
 def of_data(dataset: Mapping[str, Any], audit: Mapping[str, Any]) -> list[Finding]:
     """What in the data makes its measures say less than they seem to."""
     return [
-        *copies_across_splits(audit["duplicates"]),
-        *near_copies_across_splits(audit["duplicates"], dataset["counts"]),
+        *copies_across_splits(audit["duplicates"], dataset["counts"]),
         *conflicting_copies(audit["duplicates"]),
         *spurious_cues(audit.get("cues", [])),
         *imbalanced(audit),
@@ -48,29 +47,26 @@ def of_data(dataset: Mapping[str, Any], audit: Mapping[str, Any]) -> list[Findin
     ]
 
 
-def copies_across_splits(duplicates: Mapping[str, Any]) -> Iterator[Finding]:
-    """Copies of training images among those that measure make the measure too good."""
-    if duplicates["across_splits"]:
-        yield Finding(
-            "copies-across-splits", "warning", "The same images lie in more than one split",
-            "Exact copies of images in another split are recognised rather than classified.",
-            {"images": duplicates["across_splits"], "first": " = ".join(duplicates["pairs"][0])},
-        )  # fmt: skip
-
-
-def near_copies_across_splits(duplicates: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
-    """As exact ones; a note where they are too few to change an accuracy by much."""
+def copies_across_splits(duplicates: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
+    """Copies of training images among those that measure make the measure too good; a note where they are few, and near ones."""
     near = duplicates.get("near", {})
-    if near.get("across_splits"):
-        shares = [leaked / sum(counts[split].values()) for split, leaked in duplicates["leaked"].items()]
-        yield Finding(
-            "near-copies-across-splits", "warning" if max(shares) > LEAKED else "note",
-            "Near copies of images lie in more than one split",
-            "An image encoded anew, resized or mirrored is recognised rather than classified.",
-            {"images": near["across_splits"], **{f"{s}_copies_of_training": n for s, n in duplicates["leaked"].items()},
-             "first": " = ".join(near["pairs"][0])},
-            'stages.ingest.params.duplicates = "drop"',
-        )  # fmt: skip
+    exact, nearly = duplicates["across_splits"], near.get("across_splits", 0)
+    if not exact + nearly:
+        return
+    leaked = duplicates.get("leaked", {})
+    shares = [number / sum(counts[split].values()) for split, number in leaked.items()]
+    both = {"exact_copies": exact, "near_copies": nearly} if exact and nearly else {}
+    yield Finding(
+        "copies-across-splits" if exact else "near-copies-across-splits",
+        "warning" if exact or max(shares, default=0.0) > LEAKED else "note",
+        f"{'The same images' if exact else 'Near copies of images'} lie in more than one split",
+        (f"Exact copies of images in another split{', and images encoded anew, resized or mirrored,' if nearly else ''} are "
+         "recognised rather than classified.") if exact
+        else "An image encoded anew, resized or mirrored is recognised rather than classified.",
+        {"images": exact + nearly, **both, **{f"{split}_copies_of_training": number for split, number in leaked.items()},
+         "first": " = ".join((duplicates if exact else near)["pairs"][0])},
+        'stages.ingest.params.duplicates = "drop"' if any(leaked.values()) else None,
+    )  # fmt: skip
 
 
 def conflicting_copies(duplicates: Mapping[str, Any]) -> Iterator[Finding]:

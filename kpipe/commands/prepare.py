@@ -16,6 +16,6 @@ def prepare(args: Namespace) -> Pipeline:
     pipeline = Pipeline(
         Request(**{**given, "file": Path(args.file), "overrides": tuple(args.set), "force": tuple(getattr(args, "force", ()))})
     )
-    for text in pipeline.dag.notices:
+    for text in pipeline.notices:
         console.notice(text)
     return pipeline

@@ -1,29 +1,43 @@
 """Which image trains, which validates, which tests, and in which fold: drawn within each class, by content.
 
-Every unit, which is a group or else a content, has a number in 0..1 that depends on nothing but it and the seed. "stable" cuts
-these numbers: an image that is added moves no other, and shares come out as chance has it. "exact" ranks them: shares
-come out as asked, and an added image moves a few others.
+Every unit, which is a group or else a picture with its copies, has a number in 0..1 that depends on nothing but it and the
+seed. "stable" cuts these numbers: an image that is added moves no other, and shares come out as chance has it. "exact" ranks
+them: shares come out as asked, and an added image moves a few others.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from kpipe.stage import StageError
+from stages.data.linked import Links
 from stages.data.manifest import Item
 from stages.data.splits import listed
 
 How = Literal["stable", "exact"]
+Classes = Mapping[str, Mapping[str, int]]  # label -> unit -> images
 Places = dict[str, str]  # unit -> split
 
 
-def unit(item: Item) -> str:
-    """What is never torn apart: the image's group, or all exact copies of it."""
-    return f"group {item.group}" if item.group else item.hash
+def units(items: Sequence[Item], copies: Sequence[int] | None = None) -> list[str]:
+    """For each image, the name of what is never torn apart: its group, or else all copies of it, by the first one's content.
+
+    `copies` has the same number for copies; where it is left out, these are the images with the same content. What is linked
+    by groups and copies together is one unit, under the name of its first group in the order of text.
+    """
+    same = [item.hash for item in items] if copies is None else copies
+    links = Links()
+    for item, content in zip(items, same, strict=True):
+        if item.group:
+            links.link(("group", item.group), content)
+    names: dict[Hashable, str] = {}
+    for group in sorted({item.group for item in items if item.group}):
+        names.setdefault(links.top(("group", group)), f"group {group}")
+    return [names.setdefault(links.top(content), item.hash) for item, content in zip(items, same, strict=True)]
 
 
 def number(name: str, seed: int, purpose: str = "") -> float:
@@ -31,30 +45,34 @@ def number(name: str, seed: int, purpose: str = "") -> float:
     return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}:{name}".encode()).digest()[:7]) / 256**7
 
 
-def assign(items: Sequence[Item], shares: Mapping[str, float], seed: int, how: How) -> list[Item]:
+def assign(
+    items: Sequence[Item], shares: Mapping[str, float], seed: int, how: How, held: Sequence[str] | None = None
+) -> list[Item]:
     """Training images, and those of no split yet, spread over train and the splits in `shares`; the order stays.
 
-    Every class has an image in every split at least. StageError where a class has too few units, or where a group lies in
-    several splits that were given.
+    `held` names the unit of each image, as `units` does. Every class has an image in every split at least. StageError where a
+    class has too few units, or where a group lies in several splits that were given.
     """
-    free = [item for item in items if item.split in ("", "train")] if shares else []
-    places = cut(free, shares, seed) if how == "stable" else ranked(free, shares, seed)
+    names = units(items) if held is None else held
+    free = [item.split in ("", "train") and bool(shares) for item in items]
+    classes = by_class([(item.label, name) for item, name, is_free in zip(items, names, free, strict=True) if is_free])
+    places = cut(classes, shares, seed) if how == "stable" else ranked(classes, shares, seed)
     placed = [
-        replace(item, split=places.get(unit(item), "train")) if shares and item.split in ("", "train") else item for item in items
+        replace(item, split=places[name]) if is_free else item for item, name, is_free in zip(items, names, free, strict=True)
     ]
     check_groups(placed)
     return placed
 
 
-def cut(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> Places:
+def cut(classes: Classes, shares: Mapping[str, float], seed: int) -> Places:
     """Each split has an interval of the numbers; a class without a unit in one gives it the nearest."""
     low, intervals = 0.0, {}
     for split, share in shares.items():
         intervals[split] = (low, low + share)
         low += share
     intervals["train"] = (low, 1.0)
-    places = {name: within(number(name, seed), intervals) for name in {unit(item) for item in items}}
-    for label, units in by_class(items).items():
+    places = {name: within(number(name, seed), intervals) for units in classes.values() for name in units}
+    for label, units in classes.items():
         enough(label, units, shares)
         for split in intervals:
             held = Counter(places[name] for name in units)
@@ -74,10 +92,10 @@ def distance(value: float, low: float, high: float) -> float:
     return max(low - value, value - high, 0.0)
 
 
-def ranked(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> Places:
+def ranked(classes: Classes, shares: Mapping[str, float], seed: int) -> Places:
     """Within each class, by rank of the numbers: every split its share of the images, rounded, and at least one unit."""
     places: Places = {}
-    for label, units in by_class(items).items():
+    for label, units in classes.items():
         enough(label, units, shares)
         total = sum(units.values())
         wanted = {split: max(int(total * share + 0.5), 1) for split, share in shares.items()}
@@ -91,11 +109,11 @@ def ranked(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> Pla
     return places
 
 
-def by_class(items: Sequence[Item]) -> dict[str, Counter[str]]:
-    """class -> how many images each of its units has; classes sorted."""
+def by_class(images: Iterable[tuple[str, str]]) -> Classes:
+    """class -> how many images each of its units has, of (label, unit) of every image; classes sorted."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
-    for item in items:
-        found[item.label][unit(item)] += 1
+    for label, name in images:
+        found[label][name] += 1
     return dict(sorted(found.items()))
 
 
@@ -125,17 +143,20 @@ def check_groups(items: Sequence[Item]) -> None:
         raise StageError(f"group {listed(torn)} lies in several splits", hint="give all its images the same split, or none")
 
 
-def fold(items: Sequence[Item], folds: int, seed: int, how: How) -> list[Item]:
+def fold(items: Sequence[Item], folds: int, seed: int, how: How, held: Sequence[str] | None = None) -> list[Item]:
     """All images but those of test spread over folds for cross-validation, within each class; the order stays.
 
-    StageError where a class has fewer units than there are folds, or a fold would have none of a class.
+    `held` names the unit of each image, as `units` does. StageError where a class has fewer units than there are folds, or a
+    fold would have none of a class.
     """
+    names = units(items) if held is None else held
     places: dict[str, int] = {}
-    for label, units in by_class([item for item in items if item.split != "test"]).items():
-        new = sorted((name for name in units if name not in places), key=lambda name: number(name, seed, "fold"))
+    kept = [(item.label, name) for item, name in zip(items, names, strict=True) if item.split != "test"]
+    for label, own in by_class(kept).items():
+        new = sorted((name for name in own if name not in places), key=lambda name: number(name, seed, "fold"))
         for rank, name in enumerate(new):
             places[name] = rank % folds if how == "exact" else int(number(name, seed, "fold") * folds)
-        if missing := sorted(set(range(folds)) - {places[name] for name in units}):
-            says = f"folds = {folds}: class {label!r} has {len(units)} images or groups, and none in fold {missing[0]}"
+        if missing := sorted(set(range(folds)) - {places[name] for name in own}):
+            says = f"folds = {folds}: class {label!r} has {len(own)} images or groups, and none in fold {missing[0]}"
             raise StageError(says, hint='give fewer folds, or split = "exact"')
-    return [replace(item, fold=places[unit(item)]) if item.split != "test" else item for item in items]
+    return [replace(item, fold=places[name]) if item.split != "test" else item for item, name in zip(items, names, strict=True)]

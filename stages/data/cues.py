@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.data import shallow_tree
 from stages.data.manifest import Item
 from stages.data.traits import Traits
 
@@ -64,13 +65,13 @@ def predicted(features: NDArray[Any], labels: NDArray[np.str_], seed: int) -> tu
     The mean of the classes' recalls; the interval is normal, with each recall moved to the middle as Agresti & Coull 1998
     do, so that a few images do not make a certainty.
     """
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.tree import DecisionTreeClassifier
-
-    tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=2, class_weight="balanced", random_state=seed)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    right = cross_val_predict(tree, features, labels, cv=folds) == labels
-    found = [(int(right[labels == name].sum()), int((labels == name).sum())) for name in np.unique(labels)]
+    _, numbers = np.unique(labels, return_inverse=True)
+    folds, said = shallow_tree.stratified(numbers, FOLDS, seed), np.empty_like(numbers)
+    for fold in range(FOLDS):
+        out = folds == fold
+        said[out] = shallow_tree.fit(features[~out].astype(np.float64), numbers[~out], DEPTH).predict(features[out])
+    totals, hits = np.bincount(numbers), np.bincount(numbers[said == numbers], minlength=numbers.max() + 1)
+    found = list(zip(hits.tolist(), totals.tolist(), strict=True))
     moved = [((hits + Z**2 / 2) / (total + Z**2), total + Z**2) for hits, total in found]
     centre = statistics.fmean(recall for recall, _ in moved)
     half = Z * math.sqrt(sum(recall * (1 - recall) / total for recall, total in moved)) / len(moved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,9 @@ from kpipe.stage import Stage, StageError
 from stages import disk
 from stages.data.bad_images import BadImage, NotAnImage, Unreadable, explained
 from stages.data.images import Look, prepare
+from stages.data.rows import Rows
 
+PART = 16  # files that a thread takes at a time
 HINT = "free some space, or set a smaller stages.ingest.params.image_size"
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -31,17 +34,21 @@ class Decoded:
 
     def __init__(self, parts: Iterable[Path]) -> None:
         self.facts: dict[str, dict[str, Any]] = {}
-        self._pixels: dict[str, NDArray[np.uint8]] = {}
+        self._rows: dict[str, Rows] = {}
         for part in parts:
-            index = json.loads((part / "index.json").read_text())
+            index = json.loads((part / "index.json").read_text(), object_hook=shared)
             self.facts.update(index)
-            self._pixels.update(dict.fromkeys(index, np.load(part / "images.npy", mmap_mode="r")))
+            self._rows.update(dict.fromkeys(index, Rows.of(part / "images.npy")))
 
     def pixels(self, content: str) -> NDArray[np.uint8]:
         """(H, W, 3) RGB of the file with this hash."""
-        row: int = self.facts[content]["row"]
-        pixels: NDArray[np.uint8] = self._pixels[content][row]
+        pixels: NDArray[np.uint8] = self._rows[content][[self.facts[content]["row"]]][0]
         return pixels
+
+
+def shared(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of one file, with the words that all files have in common kept once."""
+    return {name: sys.intern(value) if isinstance(value, str) else value for name, value in facts.items()}
 
 
 def decode(stage: Stage, files: Mapping[str, Path], look: Look) -> Decoded:
@@ -60,12 +67,13 @@ def decode(stage: Stage, files: Mapping[str, Path], look: Look) -> Decoded:
 
 
 def _decode_into(folder: Path, stage: Stage, files: Mapping[str, Path], look: Look) -> None:
-    images = disk.new_array(folder / "images.npy", np.uint8, (len(files), *look.size, 3), f"{len(files):,} decoded images", HINT)
+    shape = (len(files), *look.size, 3)
+    images = disk.RowFile(disk.new_array(folder / "images.npy", np.uint8, shape, f"{len(files):,} decoded images", HINT))
 
     def one(numbered: tuple[int, tuple[str, Path]]) -> dict[str, Any] | None:
         row, (content, path) = numbered
         try:
-            facts = {"row": row, **_decode_one(path, images[row], look)}
+            facts = {"row": row, **_decode_one(path, images, row, look)}
             if content_hash(path) != content:
                 raise StageError(f"{path.name} changed while it was read", hint="run again when nothing writes to the folder")
         except Unreadable:  # not remembered: it says nothing about the content
@@ -73,20 +81,20 @@ def _decode_into(folder: Path, stage: Stage, files: Mapping[str, Path], look: Lo
         return facts
 
     facts = threaded(stage, one, list(enumerate(files.items())))
-    images.flush()
+    images.close()
     index = {content: found for content, found in zip(files, facts, strict=True) if found is not None}
     (folder / "index.json").write_text(json.dumps(index, indent=0))
 
 
-def _decode_one(path: Path, out: NDArray[np.uint8], look: Look) -> dict[str, Any]:
-    """Facts of one file; its pixels go to `out` (H, W, 3)."""
+def _decode_one(path: Path, images: disk.RowFile, row: int, look: Look) -> dict[str, Any]:
+    """Facts of one file; its pixels become a row of `images`."""
     try:
         picture = prepare(path, look.size, look.resize, look.background)
     except Unreadable:
         raise
     except BadImage as e:
         return {"reason": str(e), "image": not isinstance(e, NotAnImage)}
-    out[:] = picture.pixels
+    images[row] = picture.pixels
     return {"width": picture.width, "height": picture.height, "mode": picture.mode, "format": picture.format}
 
 
@@ -102,14 +110,15 @@ def content_hash(path: Path) -> str:
 def threaded(stage: Stage, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
     """function(item) of all items, in order, on all cores; Pillow and hashlib release the GIL."""
     results: list[Out] = []
-    step = max(len(items) // 100, 1)
+    parts = [items[start : start + PART] for start in range(0, len(items), PART)]  # a future takes more memory than a result
+    step = max(len(parts) // 100, 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ThreadPoolExecutor(cores) as pool:
         try:
-            for done, result in enumerate(pool.map(function, items), start=1):
-                results.append(result)
+            for done, found in enumerate(pool.map(lambda part: [function(item) for item in part], parts), start=1):
+                results += found
                 if done % step == 0:
-                    stage.progress(done, len(items))
+                    stage.progress(len(results), len(items))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

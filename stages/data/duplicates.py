@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data import perceptual
+from stages.data.linked import Links
 from stages.data.manifest import Item
 from stages.data.perceptual import Near
 from stages.data.traits import Traits
@@ -43,9 +44,6 @@ class Copies:
 
 def find(items: Sequence[Item], traits: Traits) -> Copies:
     """The copies among images; near ones are looked for among one of each exact copies that is large enough and not flat."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     _, first, exact = np.unique(traits.contents, return_index=True, return_inverse=True)
     large = np.array([min(item.width, item.height) >= SMALL for item in items])
     flat = perceptual.flat(traits)
@@ -53,18 +51,24 @@ def find(items: Sequence[Item], traits: Traits) -> Copies:
     _, labels = np.unique([item.label for item in items], return_inverse=True)
     near = perceptual.find(traits.of(compared), labels[compared])
     near = replace(near, pairs=compared[near.pairs])
-    ends = np.concatenate([near.pairs, np.stack([np.arange(len(items)), first[exact]], axis=1)])
-    graph = coo_array((np.ones(len(ends)), ends.T), shape=(len(items), len(items)))
-    _, groups = connected_components(graph, directed=False)
-    return Copies(exact, groups.astype(np.int64), near, int((~large).sum()), int((large & flat).sum()))
+    links = Links()
+    for a, b in exact[near.pairs].tolist():
+        links.link(a, b)
+    _, groups = np.unique([links.top(number) for number in exact.tolist()], return_inverse=True)
+    return Copies(exact, groups, near, int((~large).sum()), int((large & flat).sum()))
 
 
 def groups(numbers: NDArray[np.int64]) -> list[Group]:
     """Positions that have the same number, of numbers that several have, in the order of the first."""
+    return [group for group in parted(range(len(numbers)), numbers) if len(group) > 1]
+
+
+def parted(positions: Iterable[int], numbers: NDArray[np.int64]) -> list[Group]:
+    """Positions by number, in the order of the first of each."""
     found: dict[int, Group] = defaultdict(list)
-    for position, number in enumerate(numbers.tolist()):
-        found[number].append(position)
-    return [group for group in found.values() if len(group) > 1]
+    for position in positions:
+        found[int(numbers[position])].append(position)
+    return list(found.values())
 
 
 def surplus(items: Sequence[Item], copies: Copies) -> dict[int, int]:
@@ -86,7 +90,8 @@ def summary(items: Sequence[Item], copies: Copies) -> dict[str, Any]:
 
     "across_splits": groups of copies in more than one split; "within": groups in one split only; "conflicting": groups with
     more than one class; "pairs": those across splits first. At the top are exact copies, under "near" groups that hold more
-    than those; "leaked": validation and test images with a copy in training.
+    than those: counted where they are across splits, or conflicting, and their exact copies alone are not. "leaked":
+    validation and test images with a copy in training.
     """
     exact = groups(copies.exact)
     wider = [group for group in groups(copies.all) if len({int(copies.exact[i]) for i in group}) > 1]
@@ -94,7 +99,7 @@ def summary(items: Sequence[Item], copies: Copies) -> dict[str, Any]:
     return {
         **_counted(items, exact, [[a, b] for group in exact for a, b in combinations(group[: PAIRS_LISTED + 1], 2)]),
         "near": {
-            **_counted(items, wider, linked),
+            **_counted(items, wider, linked, copies.exact),
             "distance": copies.near.distance,
             "small": copies.small,
             "flat": copies.flat,
@@ -103,13 +108,19 @@ def summary(items: Sequence[Item], copies: Copies) -> dict[str, Any]:
     }
 
 
-def _counted(items: Sequence[Item], found: Sequence[Group], pairs: Sequence[Group]) -> dict[str, Any]:
-    across = sum(crosses(items, group) for group in found)
+def _counted(
+    items: Sequence[Item], found: Sequence[Group], pairs: Sequence[Group], told: NDArray[np.int64] | None = None
+) -> dict[str, Any]:
+    """`told` has the same number for exact copies, which are counted elsewhere."""
+
+    def new(group: Group, is_so: Callable[[Sequence[Item], Sequence[int]], bool]) -> bool:
+        return is_so(items, group) and not (told is not None and any(is_so(items, part) for part in parted(group, told)))
+
     first = sorted(pairs, key=lambda pair: not crosses(items, pair))[:PAIRS_LISTED]
     return {
-        "across_splits": across,
-        "within": len(found) - across,
-        "conflicting": sum(conflicts(items, group) for group in found),
+        "across_splits": sum(new(group, crosses) for group in found),
+        "within": sum(not crosses(items, group) for group in found),
+        "conflicting": sum(new(group, conflicts) for group in found),
         "pairs": [[items[a].path, items[b].path] for a, b in first],
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,15 +44,6 @@ class Looked:
 
     seen: Traits
     found: Copies
-
-    def held_together(self, items: Sequence[Item]) -> list[Item]:
-        """The items, copies under one hash, so that none that depends on the hash tears them apart."""
-        first: dict[int, str] = {}
-        return [replace(item, hash=first.setdefault(int(g), item.hash)) for g, item in zip(self.found.all, items, strict=True)]
-
-    def as_they_were(self, items: Sequence[Item], before: Sequence[Item]) -> list[Item]:
-        """The items under their own hashes again."""
-        return [replace(item, hash=own.hash) for item, own in zip(items, before, strict=True)]
 
 
 def look(items: Sequence[Item], pixels: Pixels, size: tuple[int, int]) -> Looked:
@@ -120,10 +111,11 @@ def _notice(stage: Stage, told: Mapping[str, Any]) -> None:
         first = splits.listed([f"{one['path']} = {one['copy_of']}" for one in dropped], most=3)
         images = "image" if len(dropped) == 1 else "images"
         stage.notice(f"{len(dropped)} training {images} dropped, for which copies stay: {first}")
-    hint = "" if told["handling"] == "drop" else '; set duplicates = "drop" to take them out of training'
-    for across, how in ((told["across_splits"], "as exact copies"), (told["near"]["across_splits"], "as near copies")):
-        if across:
-            lie = "image lies" if across == 1 else "images lie"
-            stage.notice(f"{across} {lie} in more than one split {how}; see the audit{hint}")
+    exact, near = told["across_splits"], told["near"]["across_splits"]
+    if exact + near:
+        hint = "" if told["handling"] == "drop" else '; set duplicates = "drop" to take them out of training'
+        lie = "image lies" if exact + near == 1 else "images lie"
+        how = f", {exact} as exact and {near} as near copies" if exact and near else f" as {'exact' if exact else 'near'} copies"
+        stage.notice(f"{exact + near} {lie} in more than one split{how}; see the audit{hint}")
     if told["near"]["distance"] < perceptual.DISTANCE:
         stage.notice("the images are too alike to look for all near copies")

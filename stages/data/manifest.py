@@ -13,7 +13,7 @@ COLUMNS = ("row", "path", "label", "split", "hash", "width", "height", "mode", "
 NUMBERS = ("row", "width", "height", "bytes", "fold")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image: where it came from, what it is, and to which split it belongs."""
 

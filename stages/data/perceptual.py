@@ -27,7 +27,8 @@ COLOR = 16.0  # levels of 255 by which a mean colour may differ
 FLAT = 2.0  # levels of 255: the standard deviation of a thumbnail below which it has no structure to compare
 FEW = 50  # pictures; the mean of fewer is too much that of single ones to be taken away
 SAMPLE = 1000  # pictures that tell how near pictures of other classes are
-CHUNK = 2_000_000  # pairs compared at a time
+CHUNK = 2_000_000  # pairs whose hashes are compared at a time
+BLOCK = 4096  # vectors made at a time
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,19 @@ def find(traits: Traits, labels: NDArray[np.int64]) -> Near:
     """Near copies among pictures that are not flat. `labels` (N,) are their classes: they tell how much alike no copies are."""
     if len(labels) < 2:
         return Near(np.empty((0, 2), np.int64), np.empty(0, np.float32), np.empty(0, bool))
-    plain = normalized(traits.thumbs)
-    mean = plain.mean(0, keepdims=True) * np.float32(len(plain) >= FEW)
-    flipped = plain.reshape(-1, SIDE, SIDE)[:, :, ::-1].reshape(len(plain), -1)
-    plain, flipped = unit(plain - mean), unit(flipped - mean)
-    least = threshold(plain, labels)
-    hashes, mirror = hashed(plain), hashed(flipped)
+    vectors = Vectors(traits.thumbs)
+    some = np.random.default_rng(0).permutation(len(labels))[:SAMPLE]
+    least = threshold(vectors.of(some), labels[some])
+    hashes, mirror = vectors.hashes(), vectors.hashes(mirrored=True)
     distance = affordable(hashes, mirror)
     found: dict[tuple[int, int], tuple[float, bool]] = {}
-    for queries, vectors, is_mirror in ((hashes, plain, False), (mirror, flipped, True)) if distance else ():
+    for queries, mirrored in ((hashes, False), (mirror, True)) if distance else ():
         for a, b in candidates(hashes, queries, distance):
             same_color = (np.abs(traits.color[a] - traits.color[b]) <= COLOR).all(1)
             a, b = a[same_color], b[same_color]
-            alike = np.einsum("ij,ij->i", plain[a], vectors[b])
+            alike = vectors.alike(a, b, mirrored)
             for i, j, value in zip(*(x[alike >= least].tolist() for x in (a, b, alike)), strict=True):
-                found[i, j] = max(found.get((i, j), (-1.0, False)), (value, is_mirror))
+                found[i, j] = max(found.get((i, j), (-1.0, False)), (value, mirrored))
     pairs = sorted(found)
     return Near(
         np.array(pairs, np.int64).reshape(-1, 2),
@@ -71,6 +70,32 @@ def find(traits: Traits, labels: NDArray[np.int64]) -> Near:
 def flat(traits: Traits) -> NDArray[np.bool_]:
     """(N,): pictures without structure, which are alike to no other and to all."""
     return np.asarray(traits.thumbs.std((1, 2), dtype=np.float32) < FLAT)
+
+
+class Vectors:
+    """Thumbnails (N, SIDE, SIDE) as vectors of mean 0 and length 1 without what all share; made for some at a time."""
+
+    def __init__(self, thumbs: NDArray[np.float16]) -> None:
+        self.thumbs = thumbs
+        blocks = [normalized(thumbs[start : start + BLOCK]).sum(0, dtype=np.float64) for start in range(0, len(thumbs), BLOCK)]
+        self.shared = (np.sum(blocks, 0) / len(thumbs) * (len(thumbs) >= FEW)).astype(np.float32)
+
+    def of(self, rows: NDArray[np.int64] | slice, mirrored: bool = False) -> NDArray[np.float32]:
+        """(K, SIDE * SIDE): those of some rows, left and right exchanged or not."""
+        thumbs = self.thumbs[rows]
+        return unit(normalized(thumbs[:, :, ::-1] if mirrored else thumbs) - self.shared)
+
+    def hashes(self, mirrored: bool = False) -> NDArray[np.uint64]:
+        """(N,): of all."""
+        starts = range(0, len(self.thumbs), BLOCK)
+        return np.concatenate([hashed(self.of(slice(start, start + BLOCK), mirrored)) for start in starts])
+
+    def alike(self, a: NDArray[np.int64], b: NDArray[np.int64], mirrored: bool) -> NDArray[np.float32]:
+        """(P,): the correlation of rows a[i] and b[i], the latter mirrored or not."""
+        found = np.empty(len(a), np.float32)
+        for some in (slice(start, start + BLOCK) for start in range(0, len(a), BLOCK)):
+            found[some] = np.einsum("ij,ij->i", self.of(a[some]), self.of(b[some], mirrored))
+        return found
 
 
 def normalized(thumbs: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -86,10 +111,8 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def threshold(vectors: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """The correlation from which on two pictures are copies: nearer than pictures of other classes are by the factor APART."""
-    some = np.random.default_rng(0).permutation(len(vectors))[:SAMPLE]
-    alike = vectors[some] @ vectors[some].T
-    nearest = np.where(labels[some, None] != labels[some], alike, -1).max(1, initial=-1)
-    return max(CORRELATION, 1 - float(1 - np.median(nearest)) / APART) if len(some) else CORRELATION
+    nearest = np.where(labels[:, None] != labels, vectors @ vectors.T, -1).max(1, initial=-1)
+    return max(CORRELATION, 1 - float(1 - np.median(nearest)) / APART) if len(labels) else CORRELATION
 
 
 def hashed(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:

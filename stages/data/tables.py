@@ -33,6 +33,7 @@ class Row:
 def read(stage: Stage, table: Path, images: Path, look: Look) -> DataSet:
     """The data set of a CSV or Parquet file, whose paths are relative to it and lie in the folder `images`.
 
+    Where one of the two is behind a URL and the other is not, or they are on different hosts, paths are relative to `images`.
     StageError where rows cannot be true, with their lines: absolute paths or such that leave the table's folder or `images`,
     missing files, unknown splits, one path with two labels.
     """
@@ -40,12 +41,13 @@ def read(stage: Stage, table: Path, images: Path, look: Look) -> DataSet:
     if unread := [c for c in columns if c not in (*table_files.NEEDED, *table_files.OPTIONAL)]:
         stage.notice(f"{table.name}: columns that are not read: {listed(unread)}")
     found = [_row(line, row) for line, row in cells]
-    _refuse(table, [(row.line, fault) for row in found for fault in _faults(row, table, images)])
+    base = images if _apart(stage, table, images) else table.parent
+    _refuse(table, [(row.line, fault) for row in found for fault in _faults(row, base, images)])
     rows = _once(stage, table, found)
     _check_splits(table, rows)
     files, unusable = [], []
     for row in rows:
-        path = table.parent / row.path
+        path = base / row.path
         file = Candidate(path, printable(row.path))
         if stat.S_ISREG(path.stat().st_mode):
             files.append(Labelled(file, label=printable(row.label), split=row.split, group=row.group))
@@ -69,22 +71,28 @@ def _row(line: int, cells: Mapping[str, str]) -> Row:
     return Row(line, path, cells["label"].strip(), FOLDER_NAMES.get(split.lower(), split), cells.get("group", "").strip())
 
 
-def _faults(row: Row, table: Path, images: Path) -> Iterator[str]:
+def _apart(stage: Stage, table: Path, images: Path) -> bool:
+    """Whether the table and the images lie in different places, so that no path leads from one to the other."""
+    behind = [name in stage.urls for name in ("source", "images")]
+    return any(behind) and not (all(behind) and _inside(images, table.parent))
+
+
+def _faults(row: Row, base: Path, images: Path) -> Iterator[str]:
     """What is wrong with one row."""
     if not row.path or not row.label:
         yield "no path" if not row.path else "no label"
         return
     if row.split and row.split not in FOLDER_NAMES.values():
         yield f"split {row.split!r} is none of {', '.join(FOLDER_NAMES)}"
-    shown = printable(row.path)
+    shown, whose = printable(row.path), "images" if base == images else "the table"
     if os.path.isabs(row.path) or row.path[1:3] in (":\\", ":/"):
-        yield f"{shown} is an absolute path; paths are relative to the table"
+        yield f"{shown} is an absolute path; paths are relative to {whose}"
     elif row.path.split("/")[0] == "..":
-        yield f"{shown} leaves the table's folder"
-    elif not _inside(table.parent / row.path, images):
+        yield f"{shown} leaves {'images' if base == images else 'the folder of the table'}"
+    elif not _inside(base / row.path, images):
         yield f"{shown} lies outside images = {images.name}"
     else:
-        yield from _missing(table.parent / row.path, shown, images / row.path)
+        yield from _missing(base / row.path, shown, images / row.path)
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,11 @@ def measure(pictures: Iterable[NDArray[np.uint8]], size: tuple[int, int]) -> Tra
     """The traits of pictures (H, W, 3), uint8 RGB, all of one `size` = (H, W); a batch of them is in memory at a time."""
     most = max(BATCH_BYTES // (size[0] * size[1] * 3 * 4), 1)
     rows, columns = averaging(size[0], SIDE), averaging(size[1], SIDE)
-    parts = [_measure(batch, rows, columns) for batch in _batches(pictures, most)]
-    return Traits(*(np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])))
+    parts: dict[str, list[NDArray[Any]]] = {field.name: [] for field in fields(Traits)}
+    for batch in _batches(pictures, most):
+        for name, values in vars(_measure(batch, rows, columns)).items():
+            parts[name].append(values)
+    return Traits(**{name: np.concatenate(parts.pop(name)) for name in list(parts)})  # never all twice
 
 
 def _batches(pictures: Iterable[NDArray[np.uint8]], most: int) -> Iterator[NDArray[np.uint8]]:

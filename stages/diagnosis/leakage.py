@@ -34,6 +34,7 @@ def find(leaked: Mapping[str, NDArray[np.bool_]], right: Mapping[str, NDArray[np
         title=f"{int(leaked[worst].sum())} of {len(among)} {worst} images are among the training images",
         cause="The same pictures lie in more than one split, so that what was learned by heart counts as recognised.",
         evidence={f"{split}_leaked": int(leaked[split].sum()) for split in splits},
+        fix='stages.ingest.params.duplicates = "drop"',
         effect=effect,
     )
 

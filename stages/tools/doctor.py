@@ -26,6 +26,7 @@ COLUMNS = {  # what Keras calls it elsewhere
 NOTHING = ("", "NA", "None")
 FIXES = {  # in Keras, for who has no pipeline file
     "batchnorm-gap": "call the backbone with training=False, or set layer.trainable = False for its BatchNormalization layers",
+    "leakage": "take the validation images that are among the training images out of the training folder",
     "imbalance": "model.fit(..., class_weight={0: ..., 1: ...}), inverse to how frequent the classes are",
     "overfitting": "model.fit(..., callbacks=[keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)])",
     "unfinished": "model.fit(...) for more epochs",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from kpipe.digest import SMALL, digest_file, digest_value, framed, hashed
 from kpipe.folders import digest_folder
 from kpipe.statcache import StatCache, stamp
+from kpipe.walk import entries
 
 VALUES = [
     None, True, False, 0, 1, 0.0, -0.0, 1.0, "", "1", "None", "a", ["a"], [["a"]], [], {}, {"a": 1}, {"a": "1"}, ["a", 1], ["a1"],
@@ -87,6 +90,73 @@ def test_link_counts_as_what_it_points_to(tmp_path: Path) -> None:
     (folder / "a").unlink()
     (folder / "a").write_text("1")
     assert digest_folder(folder) == linked
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder for a tree that Python's own tools are too recursive to remove."""
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    yield folder
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+def dig(folder: Path, levels: int, name: str) -> None:
+    """Folders of this name in each other, and a file in the deepest; no path is ever longer than one name."""
+    place = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=place)
+        inner = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    file = os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=place)
+    os.write(file, b"1")
+    os.close(file)
+    os.close(place)
+
+
+def test_change_in_the_deepest_of_1500_folders_is_seen(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dig(deep, 1500, "d")
+    bottom = "d/" * 1500 + "file"
+    found = list(entries(str(deep)))
+    assert [entry.kind for entry in found] == ["folder"] * 1500 + ["file"] and found[-1].name == bottom
+    before = digest_folder(deep)
+    monkeypatch.chdir(deep)
+    Path(bottom).write_text("2")
+    assert digest_folder(deep) != before
+
+
+def test_folder_too_deep_for_a_path_is_an_error_that_names_it(deep: Path) -> None:
+    dig(deep, 30, "n" * 200)
+    with pytest.raises(OSError, match=f"lies too deep.*{deep}/{'n' * 20}") as caught:
+        digest_folder(deep)
+    assert len(str(caught.value)) < 600
+
+
+def test_link_to_a_name_that_is_too_long_is_a_broken_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("n" * 300)
+    assert [entry.kind for entry in entries(str(tmp_path))] == ["broken"]
+
+
+def test_folders_that_all_link_to_each_other_are_walked_once_each_and_every_change_in_them_is_seen(tmp_path: Path) -> None:
+    folder, others = tmp_path / "folder", [tmp_path / f"other{n}" for n in range(12)]
+    folder.mkdir()
+    for other in others:
+        other.mkdir()
+        (other / "file").write_text("1")
+        for target in others:
+            (other / f"to-{target.name}").symlink_to(target)
+    (folder / "in").symlink_to(others[0])
+    found = list(entries(str(folder)))
+    assert sum(entry.kind == "file" for entry in found) == 12 and len(found) < 12 * 14
+    seen = {digest_folder(folder)}
+    for other in others:
+        (other / "file").write_text("2")
+        seen.add(digest_folder(folder))
+    (others[3] / "to-other5").unlink()
+    (others[3] / "to-other5").symlink_to(others[6])  # another folder that a link has led to before
+    seen.add(digest_folder(folder))
+    assert len(seen) == 14
 
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from scipy.stats import binom
 
 from kpipe.stage import StageError
-from stages.data.assignment import How, assign, fold
+from stages.data.assignment import How, assign, fold, units
 from stages.data.manifest import Item
 from stages.data.subset import subset
 
@@ -98,7 +99,7 @@ def test_the_seed_decides_and_nothing_else(how: How) -> None:
 @pytest.mark.parametrize("how", HOW)
 def test_exact_copies_stay_in_one_split_under_whatever_label(how: How) -> None:
     data = items(cats=40, dogs=40)
-    copies = [Item(**{**i.__dict__, "path": f"dogs/copy{n}", "label": "dogs"}) for n, i in enumerate(data[:40])]
+    copies = [replace(i, path=f"dogs/copy{n}", label="dogs") for n, i in enumerate(data[:40])]
     splits: dict[str, set[str]] = {}
     for found in assign([*data, *copies], SHARES, 0, how):
         splits.setdefault(found.hash, set()).add(found.split)
@@ -117,6 +118,32 @@ def test_no_group_is_in_two_splits(how: How) -> None:
         assert set(counted([i for i in found if i.label == label])) == {"train", "validation", "test"}
     if how == "exact":
         assert counted(found)["validation"] == pytest.approx(0.15 * 420, abs=14)
+
+
+def test_units_are_groups_copies_and_what_both_link() -> None:
+    data = [
+        item("cats", 0), item("cats", 1), item("cats", 2, group="b"), item("dogs", 3, group="a"), item("dogs", 4, group="c"),
+        item("dogs", 5), item("dogs", 6, group="a"),
+    ]  # fmt: skip
+    assert units(data) == ["cats0", "cats1", "group b", "group a", "group c", "dogs5", "group a"]
+    copies = [7, 7, 1, 2, 3, 1, 3]  # 0 = 1, 2 = 5, 4 = 6: the last links c to a
+    assert units(data, copies) == ["cats0", "cats0", "group b", "group a", "group a", "group b", "group a"]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_no_copy_tears_groups_apart_and_no_group_copies(how: How) -> None:
+    data = [item(label, n, group=f"p{n // 4}" if n % 3 else "") for label in ("ill", "well") for n in range(200)]
+    copies = [n // 2 if n % 10 < 2 else 1000 + n for n in range(400)]  # every tenth image has a copy beside it
+    held = units(data, copies)
+    found = fold(assign(data, {"test": 0.3}, 1, how, held), 2, 1, "exact", held)
+    places: dict[object, set[object]] = {}
+    for i, number in zip(found, copies, strict=True):
+        for name in (number, i.group or number):
+            places.setdefault(name, set()).add((i.split, i.fold))
+    assert all(len(place) == 1 for place in places.values())
+    assert {i.hash for i in found} == {i.hash for i in data} and set(counted(found)) == {"train", "test"}
+    apart = assign(data, {"test": 0.3}, 1, how)
+    assert any(len({apart[n].split, apart[n + 1].split}) == 2 for n in range(0, 400, 10))  # which it is not by chance
 
 
 def test_a_group_in_two_given_splits_is_an_error() -> None:

@@ -152,12 +152,31 @@ def test_near_copies_and_conflicts_are_findings():
         "near": {"across_splits": 2, "conflicting": 0, "pairs": [["c", "d"]]},
     }  # fmt: skip
     counts = {split: {"a": 50, "b": 49} for split in ("train", "validation", "test")}
-    [near] = static_checks.near_copies_across_splits(duplicates, counts)
+    [near] = static_checks.copies_across_splits(duplicates, counts)
     assert near.severity == "warning" and near.evidence["test_copies_of_training"] == 2 and near.evidence["first"] == "c = d"
-    [note] = static_checks.near_copies_across_splits(duplicates | {"leaked": {"validation": 0, "test": 0}}, counts)
-    assert note.severity == "note"
+    [note] = static_checks.copies_across_splits(duplicates | {"leaked": {"validation": 0, "test": 0}}, counts)
+    assert (note.severity, note.rule, note.fix) == ("note", "near-copies-across-splits", None)
     [conflict] = static_checks.conflicting_copies(duplicates)
     assert conflict.evidence == {"exact_copies": 1, "near_copies": 0}
+
+
+def test_exact_and_near_copies_are_one_finding():
+    duplicates = {
+        "across_splits": 1, "conflicting": 0, "pairs": [["a", "b"]], "leaked": {"validation": 1, "test": 3},
+        "near": {"across_splits": 2, "conflicting": 0, "pairs": [["c", "d"]]},
+    }  # fmt: skip
+    counts = {split: {"a": 500} for split in ("train", "validation", "test")}
+    audit = {"duplicates": duplicates, "imbalance": 1.0, "counts": counts}
+    [found] = static_checks.of_data({"counts": counts}, audit)
+    assert (found.rule, found.severity, found.fix) == (
+        "copies-across-splits",
+        "warning",
+        'stages.ingest.params.duplicates = "drop"',
+    )
+    assert found.evidence == {
+        "images": 3, "exact_copies": 1, "near_copies": 2, "validation_copies_of_training": 1, "test_copies_of_training": 3,
+        "first": "a = b",
+    }  # fmt: skip
 
 
 def test_typical_values_are_medians_and_most_frequent_words():

@@ -32,10 +32,13 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "data/inspection.py",
             "data/keras_sets.py",
             "data/labelled.py",
+            "data/linked.py",
             "data/manifest.py",
             "data/outliers.py",
             "data/perceptual.py",
+            "data/rows.py",
             "data/samples.py",
+            "data/shallow_tree.py",
             "data/sources.py",
             "data/splits.py",
             "data/subset.py",
@@ -48,7 +51,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "ingest.py",
             "json_files.py",
         ],
-        ["PIL", "numpy", "pandas", "scipy", "sklearn"],
+        ["PIL", "numpy", "pandas", "sklearn"],
     ),
     "preprocess": (
         [
@@ -283,7 +286,10 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["jax", "keras", "numpy", "tensorflow"],
     ),
-    "data.decoded": (["data/bad_images.py", "data/colours.py", "data/decoded.py", "data/images.py", "disk.py"], ["PIL", "numpy"]),
+    "data.decoded": (
+        ["data/bad_images.py", "data/colours.py", "data/decoded.py", "data/images.py", "data/rows.py", "disk.py"],
+        ["PIL", "numpy"],
+    ),
 }
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,23 @@ def test_new_array_is_a_npy_file_of_zeros_that_can_be_written(tmp_path: Path) ->
     array[1] = 2
     array.flush()
     assert np.load(tmp_path / "a.npy").tolist() == [[0] * 4, [2] * 4, [0] * 4]
+
+
+def test_rows_are_written_by_several_threads_to_where_they_belong(tmp_path: Path) -> None:
+    whole = np.random.default_rng(0).integers(0, 256, (300, 5, 7, 3), dtype=np.uint8)
+    rows = disk.RowFile(disk.new_array(tmp_path / "a.npy", np.uint8, whole.shape, "rows", ""))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda row: rows.__setitem__(row, whole[row]), np.random.default_rng(1).permutation(299)))
+    rows[299] = np.asfortranarray(whole[299])
+    rows.close()
+    assert np.array_equal(np.load(tmp_path / "a.npy"), whole)
+
+
+def test_row_of_another_shape_or_type_is_an_error(tmp_path: Path) -> None:
+    rows = disk.RowFile(disk.new_array(tmp_path / "a.npy", np.uint8, (3, 4), "rows", ""))
+    for wrong in (np.zeros(5, np.uint8), np.zeros((2, 4), np.uint8), np.zeros(4, np.float32)):
+        with pytest.raises(ValueError, match=r"a row is uint8 \(4,\)"):
+            rows[0] = wrong
 
 
 @pytest.mark.usefixtures("almost_full")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,23 @@ def test_pixels_that_are_equal_are_exact_copies_in_whatever_file(tmp_path):
     assert found["pairs"] == [["train/cats/1.jpg", "train/dogs/same.png"]]
     assert (found["within"], found["conflicting"], found["near"]["within"]) == (1, 1, 0)
     assert [pair["kind"] for pair in found["shown"]] == ["same pixels"]
+
+
+def test_a_picture_with_an_exact_and_a_near_copy_is_told_once(tmp_path):
+    source = folder(tmp_path / "pets")
+    (source / "test/dogs/exact.jpg").write_bytes((source / "train/cats/1.jpg").read_bytes())
+    copied(source, "train/cats/1.jpg", "train/cats/near.jpg", "halved")
+    stage = ingested(tmp_path, source)
+    found = audit(stage)
+    assert (found["across_splits"], found["conflicting"]) == (1, 1)
+    assert (found["near"]["across_splits"], found["near"]["conflicting"], found["near"]["within"]) == (0, 0, 0)
+    assert found["near"]["pairs"] != [] and found["leaked"] == {"validation": 0, "test": 1}
+    assert [notice.split(";")[0] for notice in stage.notices] == ["1 image lies in more than one split as exact copies"]
+    copied(source, "train/dogs/2.jpg", "validation/dogs/near.jpg", "halved")
+    notices = ingested(tmp_path, source).notices
+    assert [notice.split(";")[0] for notice in notices] == [
+        "2 images lie in more than one split, 1 as exact and 1 as near copies"
+    ]
 
 
 def test_different_pictures_have_no_copies(tmp_path):
@@ -217,6 +235,34 @@ def test_the_search_finds_what_comparing_all_with_all_finds(distance, monkeypatc
     truth = {(a, b) for a in range(300) for b in range(a + 1, 300) if apart[a, b] <= distance}
     parts = list(perceptual.candidates(hashes, queries, distance))
     assert {pair for a, b in parts for pair in zip(a.tolist(), b.tolist(), strict=True)} == truth and len(truth) > 50
+
+
+@pytest.mark.parametrize("total", [60, 20])  # with and without what all share taken away
+def test_vectors_are_the_same_in_blocks_as_at_once(total, monkeypatch):
+    thumbs = seen([scene(n) for n in range(total)]).thumbs
+    raw = thumbs.reshape(total, -1).astype(np.float64)
+    raw -= raw.mean(1, keepdims=True)
+    raw /= np.linalg.norm(raw, axis=1, keepdims=True)
+    shared = raw.mean(0) if total >= perceptual.FEW else 0
+    flipped = raw.reshape(total, 16, 16)[:, :, ::-1].reshape(total, -1) - shared
+    plain = raw - shared
+    plain, flipped = (values / np.linalg.norm(values, axis=1, keepdims=True) for values in (plain, flipped))
+    monkeypatch.setattr(perceptual, "BLOCK", 7)
+    vectors = perceptual.Vectors(thumbs)
+    a, b = np.arange(total), np.arange(total)[::-1].copy()
+    assert np.allclose(vectors.of(a), plain, atol=1e-5) and np.allclose(vectors.of(b, mirrored=True), flipped[::-1], atol=1e-5)
+    for mirrored, other in ((False, plain), (True, flipped)):
+        assert np.allclose(vectors.alike(a, b, mirrored), (plain * other[::-1]).sum(1), atol=1e-5)
+        assert np.array_equal(vectors.hashes(mirrored), perceptual.hashed(other.astype(np.float32)))
+
+
+def test_memory_for_vectors_is_that_of_a_block_however_many_pictures_there_are():
+    thumbs = np.random.default_rng(0).uniform(0, 255, (30_000, 16, 16)).astype(np.float16)
+    tracemalloc.start()
+    perceptual.Vectors(thumbs).hashes()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30_000 * 16 * 16 * 4  # one copy of all of them as float32
 
 
 def test_pictures_too_alike_to_search_are_said_and_cost_nothing(tmp_path, monkeypatch):

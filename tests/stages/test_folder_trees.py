@@ -1,6 +1,7 @@
 """Folder trees as people have them, drawn at random: every file is told once, as what it is, and none is lost."""
 
 import os
+import subprocess
 import tempfile
 import unicodedata
 from pathlib import Path
@@ -110,3 +111,18 @@ def test_any_folders_have_a_layout_or_a_clear_error(paths):
         assert list(how.classes) == sorted(set(how.classes)) and how.classes
         tops = {path.split("/")[0] for path in found.folders}
         assert set(how.splits) == (tops if how.splits else set()) and (how.splits or set(how.classes) == tops)
+
+
+def test_picture_below_1500_folders_is_found_and_decoded(tmp_path):
+    source, deep = tmp_path / "pets", "cats/" + "d/" * 1500
+    for label in ("cats", "dogs"):
+        (source / label).mkdir(parents=True)
+        for number in range(4):
+            write(os.fsencode(source / label / f"{number}.png"), "PNG", number + 10 * (label == "dogs"))
+    try:
+        for step in range(1, 1501):
+            os.mkdir(f"{source}/cats/" + "d/" * step)
+        write(os.fsencode(f"{source}/{deep}deep.png"), "PNG", 99)
+        assert f"{deep}deep.png" in {row["path"] for row in rows(ingested(tmp_path, source))}
+    finally:
+        subprocess.run(["rm", "-rf", str(source)], check=True)  # shutil.rmtree is recursive

@@ -17,6 +17,7 @@ import pytest
 
 from kpipe.stage import Branch, Stage, StageError
 from stages import json_files, report
+from stages.reporting.results import read_results
 from tests.stages.fake_artifacts import Data, Run, branches
 
 HOSTILE = Data(
@@ -269,6 +270,18 @@ ODD = {
     "cues": [{"property": "file size", "score": 0.91, "interval": [0.85, 0.95], "chance": 0.5, "images": 90,
               "typical": {"<script>alert(1)</script>": "20", "plain": "90"}}],
 }  # fmt: skip
+
+
+def test_a_leak_that_was_measured_is_not_told_again_as_what_the_audit_suspects(tmp_path: Path) -> None:
+    leak = FINDING | {"rule": "leakage", "title": "4 of 90 test images are among the training images"}
+    suspected = [FINDING | {"rule": rule, "title": rule} for rule in ("near-copies-across-splits", "conflicting-labels")]
+    runs = [Run({"model": "resnet50"}, findings=[leak]), Run({"model": "vgg16"}, findings=[])]
+    gathered = branches(tmp_path, runs)
+    for branch in gathered:
+        json_files.write(branch.inputs["preprocess"] / "checks.json", suspected)
+    measured, unmeasured = read_results(gathered)[0]
+    assert [found["rule"] for found in measured.findings] == ["conflicting-labels", "leakage"]
+    assert [found["rule"] for found in unmeasured.findings] == ["near-copies-across-splits", "conflicting-labels"]
 
 
 def with_audit(folder: Path, pictures: dict[str, str]) -> Path:
