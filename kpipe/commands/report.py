@@ -15,7 +15,7 @@ from kpipe.closure import Project
 from kpipe.commands.predict import said
 from kpipe.dag import Instance
 from kpipe.digest import digest_value
-from kpipe.errors import ConfigError, Problem, listing, several
+from kpipe.errors import ConfigError, Problem, StageFailed, listing, several
 from kpipe.expand import build_dag
 from kpipe.export import copy_out
 from kpipe.files import locked_folder
@@ -136,7 +136,12 @@ def with_input(branch: Branch, name: str, folder: Path) -> Branch:
 def written(spec: Spec, store: Store, stage: Instance, branches: Sequence[Branch], base: Path, own: bool) -> Path:
     """Run the report stage on the branches and copy what it wrote; the path of its page."""
     task = make_task(spec, store, stage.stage.run, stage.parameters, [as_task(branch) for branch in branches])
-    folder = execute(task, said)
+    try:
+        folder = execute(task, said)
+    except StageFailed as e:
+        if e.trace and not e.hint:
+            e.hint = "what a run of older code made may lack what this report reads; kpipe run makes it anew"
+        raise
     base.parent.mkdir(parents=True, exist_ok=True)
     with locked_folder(base.parent):  # another kpipe may write the same
         return copy_out(stage.id, folder, base, sweep=own)

@@ -13,6 +13,7 @@ from stages.reporting.results import BACKENDS, Result
 from stages.reporting.wording import listing, plural, tiny
 
 TOLERANCE = 1e-4  # of a probability: what float32 sums in another order may come to in a deep network
+TF32 = "GPUs may round factors to TF32, three digits: NVIDIA_TF32_OVERRIDE=0 in the environment compares without."
 WORST = 5  # images that are named
 
 
@@ -105,7 +106,9 @@ def verdict(found: list[Agreement]) -> str:
     apart = [one for one in found if not one.equal]
     if apart:
         told = listing([f"branch {one.result.number} ({tiny(one.largest)})" for one in apart])
-        return f"More than rounding: probabilities differ by more than {TOLERANCE:g} in {told}."
+        says = f"More than rounding: probabilities differ by more than {TOLERANCE:g} in {told}."
+        on_gpu = any(not device.startswith("cpu") for one in apart for device in one.devices)
+        return f"{says} {TF32}" if on_gpu else says
     largest, renamed = max(one.largest for one in found), sum(one.renamed for one in found)
-    named = "every image gets the same class" if not renamed else f"{plural(renamed, 'near tie')} went the other way"
+    named = "every image is given the same class" if not renamed else f"{plural(renamed, 'near tie')} went the other way"
     return f"But for rounding, both backends compute the same: no probability differs by more than {tiny(largest)}, and {named}."

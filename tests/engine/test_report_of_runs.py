@@ -339,7 +339,8 @@ def test_a_report_stage_that_fails_is_told_as_in_a_run(toy: Toy) -> None:
     toy.edit("stages/report.py", "    lines =", "    assert not stage.branches\n    lines =")
     done = toy.kpipe("report", "last")
     assert (done.code, done.out) == (1, "")
-    assert "error: stages.report: AssertionError" in done.err and "  log: .kpipe/logs/" in done.err
+    hint = "what a run of older code made may lack what this report reads; kpipe run makes it anew"
+    assert f"error: stages.report: AssertionError: \n  hint: {hint}\n  log: .kpipe/logs/" in done.err
     assert "kpipe/worker.py" not in done.err
 
 

@@ -29,8 +29,7 @@ THREE = Data(classes=("a", "b", "c"), test=4)
 @pytest.fixture
 def trained(tmp_path: Path) -> list[Branch]:
     """Three branches on 20 test images; the second has no network, the third that of the first."""
-    training = {"fold": None}
-    runs = [Run({"n": n}, training=training) for n in range(3)]
+    runs = [Run({"n": n}) for n in range(3)]
     gathered = branches(tmp_path / "run", runs, Data(classes=CLASSES, train=30, validation=10, test=20))
     models = [branch.inputs["train"] / "model.keras" for branch in gathered]
     keras_files.write(network(2.0), models[0])
@@ -144,8 +143,10 @@ def test_verdict_says_whether_it_is_more_than_rounding(tmp_path: Path, pair: lis
     )
     assert same_weights.verdict([second]) == (
         "But for rounding, both backends compute the same: no probability differs by more than 6.0e-8, "
-        "and every image gets the same class."
+        "and every image is given the same class."
     )
+    on_gpu = replace(first, devices=("NVIDIA H100", "cpu (AVX2)"))
+    assert same_weights.verdict([on_gpu]).endswith(f"in branch 1 (0.25). {same_weights.TF32}")
     tie = np.float32([[0.4, 0.4, 0.2]])
     turned = replace(second, first=tie, second=tie + np.float32([[0, 1e-7, 0]]))
     assert same_weights.verdict([turned]).endswith("and 1 near tie went the other way.")
