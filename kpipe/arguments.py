@@ -82,7 +82,7 @@ def remembering(verbs: Verbs) -> None:
     collecting.add_argument("--delete", action="store_true", help="remove it")
     checking = add(verbs, "verify", "check everything in the store by its contents", "upkeep.verify")
     pipeline_file(checking)
-    for found in (listing, differing, collecting, checking):
+    for found in (listing, collecting, checking):
         as_json(found)
 
 
@@ -93,7 +93,6 @@ def comparing(verbs: Verbs) -> None:
     found.add_argument("--out", metavar="FILE", help="the page; its table and figures go beside it (default: below reports/)")
     found.add_argument("--same-weights", action="store_true", help="also give every saved model the same images on both backends")
     pipeline_option(found)
-    as_json(found)
 
 
 def predicting(verbs: Verbs) -> None:
@@ -102,7 +101,6 @@ def predicting(verbs: Verbs) -> None:
     found.add_argument("paths", nargs="+", metavar="IMAGE|FOLDER")
     found.add_argument("--model", default="", metavar="BRANCH|FILE", help="default: the best branch on validation")
     pipeline_option(found)
-    as_json(found)
 
 
 def diagnosing(verbs: Verbs) -> None:
@@ -112,7 +110,6 @@ def diagnosing(verbs: Verbs) -> None:
     found.add_argument("--data", default="", metavar="FOLDER", help="the pictures that the network was trained on")
     found.add_argument("--history", default="", metavar="CSV", help="its history, as keras.callbacks.CSVLogger writes it")
     pipeline_option(found)
-    as_json(found)
 
 
 def beginning(verbs: Verbs) -> None:
@@ -145,8 +142,9 @@ def pipeline_file(found: Arguments) -> None:
 
 
 def pipeline_option(found: Arguments) -> None:
-    """The pipeline file where the positions are taken."""
+    """The pipeline file where the positions are taken, and JSON."""
     found.add_argument("--pipeline", dest="file", default="pipeline.toml", metavar="FILE", help="default: pipeline.toml")
+    as_json(found)
 
 
 def selecting(found: Arguments) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 from kpipe import sealed
 from kpipe.copies import content
@@ -87,16 +89,14 @@ def memos(store: Store) -> Iterator[Check]:
     """Parts of stage.memo."""
 
     def check(part: Path) -> Damage | None:
-        lock = try_lock(part.parent / "lock")
-        if lock is None:
-            return None  # a stage has it, and checked it when it opened it
-        with lock:
-            fault = sealed.fault(part, contents=True) if part.with_suffix(".json").exists() else None
+        with unless_used(part.parent, threads[part.parent]) as free:  # a stage that has it checked it when it opened it
+            fault = sealed.fault(part, contents=True) if free and part.with_suffix(".json").exists() else None
             if fault:
                 sealed.set_aside(part, part.parent / "quarantine")
         return Damage(f"memo {part.parent.parent.name}", part, fault) if fault else None
 
     parts = [path.with_suffix("") for path in sorted((store.root / "memo").glob("*/*/*.json"))]
+    threads = {part.parent: Lock() for part in parts}
     yield from (partial(check, part) for part in parts)
 
 
@@ -104,11 +104,22 @@ def copies(store: Store) -> Iterator[Check]:
     """Copies of files behind URLs, whose names tell their content."""
 
     def check(copy: Path) -> Damage | None:
-        lock = try_lock(copy.parent / "lock")
-        if lock is None:
-            return None  # a stage has it, and checked it when it took it
-        with lock:
-            damaged = copy.exists() and digest_file(copy) != content(copy) and move_aside(copy, store.root / "quarantine")
-        return Damage("copy of a file behind a URL", copy, "it has other content than was stored") if damaged else None
+        with unless_used(copy.parent, threads[copy.parent]) as free:  # a stage that has it checked it when it took it
+            if not free or not copy.exists() or digest_file(copy) == content(copy):
+                return None
+            if not move_aside(copy, store.root / "quarantine"):
+                return None
+        return Damage("copy of a file behind a URL", copy, "it has other content than was stored")
 
-    yield from (partial(check, path) for path in sorted((store.root / "memo" / "remote").glob("*/*.*")))
+    found = sorted((store.root / "memo" / "remote").glob("*/*.*"))
+    threads = {copy.parent: Lock() for copy in found}
+    yield from (partial(check, copy) for copy in found)
+
+
+@contextmanager
+def unless_used(folder: Path, threads: Lock) -> Iterator[bool]:
+    """Have a folder unless another process has it: whether that is so. This one's threads wait for each other (`threads`)."""
+    with threads:
+        lock = try_lock(folder / "lock")
+        with lock or nullcontext():
+            yield lock is not None

@@ -338,6 +338,17 @@ def test_verify_finds_a_damaged_copy_and_sets_it_aside(web: WebServer, getter: G
     assert verify(store) == (3, []) and not damaged.exists()
 
 
+def test_verify_looks_at_every_copy_of_a_folder(web: WebServer, getter: Getter) -> None:
+    for number in range(40):  # its threads must not take each other for a stage that has the folder
+        (web.folder / "pets" / "cats" / f"many-{number}.bin").write_bytes(bytes([100 + number]) * 300_000)
+    getter.get(parse(f"{web.url}/pets/"))
+    kept = getter.kept
+    for copy in kept:
+        copy.chmod(0o644)
+        copy.write_bytes(copy.read_bytes()[:-1] + b"!")
+    assert len(kept) == 44 and {found.path for found in verify(Store(getter.store))[1]} == set(kept)
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_connection_that_breaks_goes_on_where_it_broke_or_from_the_beginning(
     web: WebServer, getter: Getter, ranges: bool
