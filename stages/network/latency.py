@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 BATCHES = (1, 32)  # images in a call
 WARM_UP = 0.2  # seconds of calls that are thrown away after the first one, which compiles
-SPENT = 1.5  # seconds of calls that are timed
+SPENT = 0.5  # seconds of calls that are timed, where these are TAIL calls
+PATIENCE = 1.5  # seconds of calls that are timed to have as many
 MOST = 500  # calls that are timed
 FEWEST = 3  # calls that are timed of a network that is slower
 LONGEST = 5.0  # seconds of calls after which no other one begins
@@ -66,9 +67,15 @@ def timed(call: Callable[[], object], clock: Clock = time.perf_counter) -> list[
     while sum(warming) < WARM_UP:
         warming.append(seconds(call, clock))
     taken: list[float] = []
-    while len(taken) < MOST and sum(taken) < (SPENT if len(taken) >= FEWEST else LONGEST):
+    while not enough(taken):
         taken.append(seconds(call, clock))
     return taken
+
+
+def enough(taken: list[float]) -> bool:
+    """Whether so many calls tell the median, and the tail where that does not take too long."""
+    budget = LONGEST if len(taken) < FEWEST else PATIENCE if len(taken) < TAIL else SPENT
+    return len(taken) >= MOST or sum(taken) >= budget
 
 
 def seconds(call: Callable[[], object], clock: Clock) -> float:

@@ -190,6 +190,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "reporting/audit.py",
             "reporting/backends.py",
             "reporting/calibration.py",
+            "reporting/content.py",
             "reporting/contrast.py",
             "reporting/costs.py",
             "reporting/errors.py",
