@@ -58,11 +58,12 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
         batchnorm_gap.find(used, modes, history[chosen - 1], lambda: recalibrated(trained)),
         leakage.find(*shared(stage, trained, predicted, splits)),
         augmented(stage, trained, *predicted["train"]),
-        label_errors.find(seen, [trained.labels.items[row].path for row in predicted["validation"][0]]),
     ]
     known = [finding for finding in measured if finding]
     static = [Finding.from_json(told) for told in json_files.read(stage.inputs["preprocess"] / "checks.json")]
-    return [*known, *rules.find(seen, [*static, *before, *known])]
+    found = [*known, *rules.find(seen, [*static, *before, *known])]
+    paths = [trained.labels.items[row].path for row in predicted["validation"][0]]
+    return [*found, *label_errors.find(seen, paths, [*static, *before, *found])]
 
 
 def read_history(path: Path) -> list[Row]:

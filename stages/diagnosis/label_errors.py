@@ -6,6 +6,8 @@ the AGPL, which this project cannot pass on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,15 +20,20 @@ SURE = 0.05  # probability of the given label, at most
 SHOWN = 5
 
 
-def find(seen: Seen, paths: list[str]) -> Finding | None:
-    """The finding, with the images to look at first; `paths` are those of the validation images."""
+def find(seen: Seen, paths: Sequence[str], known: Sequence[Finding]) -> list[Finding]:
+    """The finding, with the images to look at first; `paths` are those of the validation images.
+
+    None where an error among the `known` findings makes the network err.
+    """
     split = seen.validation
+    if any(finding.severity == "error" for finding in known):
+        return []
     doubtful = doubted(split)
     share = len(doubtful) / len(split.labels)
     learned = split.accuracy >= split.majority + KNOWS * (1 - split.majority)
     if not len(doubtful) or not learned or split.accuracy < GOOD * (1 - share):
-        return None
-    return Finding(
+        return []
+    found = Finding(
         rule="label-errors",
         severity="note",  # an overconfident network errs in the same way: a person has to look
         title=f"{len(doubtful)} of {len(split.labels)} validation images may have a wrong label, or are hard",
@@ -40,6 +47,7 @@ def find(seen: Seen, paths: list[str]) -> Finding | None:
         },
         confidence=0.6,
     )
+    return [found]
 
 
 def doubted(split: Split) -> NDArray[np.int64]:

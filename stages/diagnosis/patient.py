@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
 from stages.data.labels import sample
-from stages.diagnosis import batchnorm_gap, foreign_scale, label_errors, leakage, units
+from stages.diagnosis import batchnorm_gap, foreign_scale, leakage, units
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.folder import Folder
 from stages.diagnosis.foreign import Foreign, as_probabilities, probabilities
@@ -89,13 +89,13 @@ class Patient:
         self.network.assign(batchnorm.estimate(self.network.in_batch_mode(), feed, np.arange(len(train)), BATCH))
         return Split(probabilities(self.network.whole, validation), self.pictures.validation.labels).accuracy
 
-    def about_images(self, seen: Seen) -> Iterator[Finding]:
-        """On images that are in both splits, and on labels."""
+    def leaked(self, seen: Seen) -> Iterator[Finding]:
+        """On images that are in both splits."""
         items = self.pictures.validation.items
         known = self.pictures.training_hashes
         leaked = np.array([item.hash in known for item in items])
         found = leakage.find({"validation": leaked}, {"validation": seen.validation.predicted == seen.validation.labels})
-        yield from filter(None, (found, label_errors.find(seen, [item.path for item in items])))
+        yield from [found] if found else []
 
 
 def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kpipe.stage import Stage, StageError
 from stages import json_files
-from stages.diagnosis import folder, trained
+from stages.diagnosis import folder, label_errors, trained
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign
 from stages.diagnosis.patient import Patient
@@ -68,8 +68,10 @@ def examine(stage: Stage, model: str, data: str, history: str) -> list[Finding]:
         history=read_history(Path(history)) if history else (),
         silent=patient.silent,
     )
-    known = [*patient.measured(), *patient.about_images(seen)]
-    return [replace(finding, fix=FIXES.get(finding.rule, finding.fix)) for finding in (*known, *trained.find(seen, known))]
+    known = [*patient.measured(), *patient.leaked(seen)]
+    found = [*known, *trained.find(seen, known)]
+    found += label_errors.find(seen, [item.path for item in patient.pictures.validation.items], found)
+    return [replace(finding, fix=FIXES.get(finding.rule, finding.fix)) for finding in found]
 
 
 def read_network(path: Path) -> Foreign:

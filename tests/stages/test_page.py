@@ -214,9 +214,10 @@ def test_filter_hides_branches_in_all_sections(visit: Callable[..., Visit], seve
         assert set(shown) == {"4"}, section
         assert page.locator(f"#{section} .card:visible").count() == page.locator(f"#{section} .card").count() / 4
     assert page.locator("#confusion thead th:visible", has_text="resnet50").count() == 0
-    assert page.locator("#costs .readings rect:visible").count() == 1
+    assert page.locator("#costs .readings rect:visible").count() == 2  # one in each figure
     assert page.locator("#findings article:visible").count() == 1
-    assert page.locator("#costs > details:visible").count() == 1 + 1  # the figure's numbers, and the layers of one branch
+    assert page.locator("#costs > details:visible").count() == 1  # the layers of one branch
+    assert page.locator("#pairs ~ * tbody tr:visible").count() == 1  # of the matrix alone: a pair has two branches
     page.get_by_role("checkbox", name="vgg16").uncheck()
     page.get_by_role("checkbox", name="jax").uncheck()
     page.get_by_role("checkbox", name="tensorflow").check()
@@ -289,7 +290,9 @@ def test_every_figure_has_its_numbers(visit: Callable[..., Visit], several: Path
           return !around.querySelector("details table");
         }).length"""
     )
-    assert page.locator("main figure:has(.drawing)").count() == 2 + 4 * 3 + 1
+    assert (
+        page.locator("main figure:has(.drawing)").count() == 3 + 4 * 3 + 1
+    )  # intervals and two costs; three of each branch; a learning-rate finder
     assert lonely == 0
 
 

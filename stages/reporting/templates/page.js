@@ -59,7 +59,7 @@ function makeSortable(table) {
 }
 
 // Everything that shows only some branches, with their numbers: what has data-branches; and by the branch's chip in a heading,
-// a table's row, a table's column, a card.
+// a table's row (of several branches where it has several chips), a table's column, a card; itself in a list.
 function* partsOfBranches() {
   for (const part of document.querySelectorAll("main [data-branches]")) yield [part, part.dataset.branches.split(" ")];
   for (const chip of document.querySelectorAll("main [data-branch]")) {
@@ -67,6 +67,7 @@ function* partsOfBranches() {
     if (head?.scope === "row") yield [head.parentElement, numbers];
     else if (head) yield* columnOf(head).map((cell) => [cell, numbers]);
     else if (card) yield [card, numbers];
+    else if (chip.closest(".where")) yield [chip, numbers];
   }
 }
 
@@ -79,13 +80,14 @@ function columnOf(head) {
 function makeFilter(search) {
   const panel = search.querySelector("details"), status = search.querySelector("[role=status]"), reset = search.querySelector("button");
   const axes = [...search.querySelectorAll("fieldset")].map((axis) => [...axis.querySelectorAll("input")]);
-  const total = Number(search.dataset.total), parts = [...partsOfBranches()];
+  const total = Number(search.dataset.total), parts = new Map();
+  for (const [part, numbers] of partsOfBranches()) parts.set(part, [...(parts.get(part) ?? []), numbers]);
 
   function apply() {
     const conditions = axes.map((boxes) => boxes.filter((box) => box.checked)).filter((checked) => checked.length)
       .map((checked) => new Set(checked.flatMap((box) => box.dataset.branches.split(" "))));
     const isShown = (number) => conditions.every((numbers) => numbers.has(number));
-    for (const [part, numbers] of parts) part.toggleAttribute("hidden", !numbers.some(isShown));
+    for (const [part, all] of parts) part.toggleAttribute("hidden", !all.every((numbers) => numbers.some(isShown)));
     const shown = Array.from({ length: total }, (_, place) => String(place + 1)).filter(isShown).length;
     status.textContent = conditions.length ? `${shown} of ${total} branches shown` : "";
     reset.hidden = !conditions.length;
