@@ -45,6 +45,7 @@ function makeSortable(table) {
   const rows = [...(body?.rows ?? [])];
   if (more || rows.length < 2 || rows.some((row) => row.cells.length !== heads.length)) return;
   heads.forEach((head, column) => {
+    if (head.tagName !== "TH") return; // an empty corner
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);
