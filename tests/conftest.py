@@ -9,18 +9,20 @@ import pytest
 
 from kpipe.identity import gpus
 
-MOST = 4  # each imports TensorFlow: a gigabyte of memory
+MOST, MOST_SLOW = 4, 2  # each imports TensorFlow: a gigabyte of memory
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Quick tests: a process for each core. None but this one (0) for slow tests, which train on all cores at real size, for a
-    single file, so that its output is seen and a debugger works, and where there is a GPU, which one process has for itself."""
+    """Quick tests: a process for each core. Two where slow ones are among them, which train on all cores at real size but wait
+    for compilers and other processes half of the time. None but this one (0) for a single file, so that its output is seen and
+    a debugger works, and where there is a GPU, which one process has for itself."""
     alone = len(config.args) == 1 and Path(config.args[0].partition("::")[0]).is_file()
-    if config.getoption("markexpr") != "not slow" or alone or gpus():
+    if alone or gpus():
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST) if cores > 1 else 0
+    most = MOST if config.getoption("markexpr") == "not slow" else MOST_SLOW
+    return min(cores, most) if cores > 1 else 0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
