@@ -87,6 +87,13 @@ def test_where_room_is_short_branches_share_it(tmp_path: Path, monkeypatch: pyte
     everything = shown(results, 10**9, monkeypatch)
     galleries = [*everything.contenders, *everything.others]
     assert all(len(gallery.loss) == len(gallery.right) == 12 and not gallery.left_out for gallery in galleries)
+    for gallery in galleries:
+        maps = np.load(gallery.result.folder("evaluate") / "heat.npy")
+        for case in (*gallery.loss, *gallery.right):
+            assert [heat.name for heat in case.heats] == list(dict.fromkeys((case.told["predicted"], case.told["label"])))
+            for heat in case.heats:
+                opacity = np.asarray(decoded(heat.overlay))[..., 3]
+                assert np.array_equal(opacity, np.rint(0.75 * maps[case.told["maps"][heat.name]]))
     taken = sum(len(picture.data) for picture in everything.pictures)
     assert len(everything.pictures) < 6 * 24  # branches show the same images, each held once
     little = shown(results, taken // 3, monkeypatch)
