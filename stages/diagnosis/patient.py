@@ -95,7 +95,8 @@ class Patient:
         known = self.pictures.training_hashes
         leaked = np.array([item.hash in known for item in items])
         found = leakage.find({"validation": leaked}, {"validation": seen.validation.predicted == seen.validation.labels})
-        yield from [found] if found else []
+        if found:
+            yield found
 
 
 def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
