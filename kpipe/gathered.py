@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kpipe.branches import merged, told_apart
@@ -13,6 +13,7 @@ from kpipe.store import Store
 from kpipe.summary import of_status, overrides
 
 Run = Mapping[str, Any]  # as history.runs gives it
+Seen = list[tuple[dict[str, Any], dict[str, str]]]  # axes, and need -> digest of its artifact; of every branch
 
 
 def gather(store: Store, runs: Sequence[Run], stage: str) -> list[Branch]:
@@ -34,11 +35,7 @@ def gather(store: Store, runs: Sequence[Run], stage: str) -> list[Branch]:
 
 def of_run(store: Store, run: Run, stage: str) -> list[Branch]:
     """The branches of one run; ConfigError where it did not come so far, or an artifact is not in the store as it was stored."""
-    with store.using():
-        seen = seen_by(store, run, stage)
-        digests = dict.fromkeys(digest for _, inputs in seen for digest in inputs.values())
-        store.hold(digests)
-    faults = {digest: store.fault(digest, contents=True) for digest in digests}
+    seen, faults = held(store, run, stage)
     gone = [
         f"{need} of {Branch(axes, {}).label}: {faults[digest]}"
         for axes, inputs in seen
@@ -47,19 +44,39 @@ def of_run(store: Store, run: Run, stage: str) -> list[Branch]:
     ]
     if gone:
         raise ConfigError(f"run {run['run']}: the store no longer has what it made ({several(gone)})", hint=again(run))
+    return branches_of(store, run, seen, faults)
+
+
+def of_last(store: Store, runs: Iterable[Run]) -> list[Branch]:
+    """The branches of the last gathered stage that finished, as far as the store still has them whole."""
+    for run in runs:
+        for name, entry in run["instances"].items():
+            if entry["gather"] and entry["status"] in ("done", "cached") and store.record(entry["key"]):
+                return branches_of(store, run, *held(store, run, name))
+    return []
+
+
+def held(store: Store, run: Run, stage: str) -> tuple[Seen, dict[str, str | None]]:
+    """What the gathered stage of a run saw, held until the store is closed; what is wrong with each artifact, by its digest."""
+    with store.using():
+        seen = seen_by(store, run, stage)
+        digests = dict.fromkeys(digest for _, inputs in seen for digest in inputs.values())
+        store.hold(digests)
+    return seen, {digest: store.fault(digest, contents=True) for digest in digests}
+
+
+def branches_of(store: Store, run: Run, seen: Seen, faults: Mapping[str, str | None]) -> list[Branch]:
+    """The branches with those of their artifacts that have no fault, and how these came to be as far as that is known."""
     records = {need: dict(records_of(store, run, need, seen)) for need in {need for _, inputs in seen for need in inputs}}
     return [
         Branch(
             axes,
-            {need: store.object(digest) for need, digest in inputs.items()},
+            {need: store.object(digest) for need, digest in inputs.items() if not faults[digest]},
             {need: records[need][place] for need in inputs if place in records[need]},
             (run["run"],),
         )
         for place, (axes, inputs) in enumerate(seen)
     ]
-
-
-Seen = list[tuple[dict[str, Any], dict[str, str]]]  # axes, and need -> digest of its artifact; of every branch
 
 
 def seen_by(store: Store, run: Run, stage: str) -> Seen:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from kpipe import history
+from kpipe.branches import as_task
 from kpipe.closure import Project
 from kpipe.errors import ConfigError
 from kpipe.executors.local import LocalExecutor
+from kpipe.gathered import of_last
 from kpipe.identity import gpus
 from kpipe.parameters import Parameters
 from kpipe.slots import wanted_gpus
@@ -23,7 +25,8 @@ from kpipe.task import Event, Task, failure
 def use(spec: Spec, store: Store, module: str, params: dict[str, Any], told: Callable[[Event], None]) -> Iterator[Path]:
     """Run a tool on the last run's branches and hold the folder of what it wrote; StageFailed where it fails."""
     try:
-        task = make_task(spec, store, module, Parameters(params), list(last_branches(spec, store)))
+        branches = of_last(store, history.runs(store, spec.identity))
+        task = make_task(spec, store, module, Parameters(params), [as_task(branch) for branch in branches])
         yield execute(task, told)
     finally:
         store.close()
@@ -78,29 +81,3 @@ def execute(task: Task, told: Callable[[Event], None]) -> Path:
                 told(event)
     finally:
         executor.cancel()
-
-
-def last_branches(spec: Spec, store: Store) -> Iterator[dict[str, Any]]:
-    """What the last gathered stage of this pipeline's last finished run saw, as far as the store still has it whole."""
-    for run in history.runs(store, spec.identity):
-        for entry in run["instances"].values():
-            record = store.record(entry["key"] or "") if entry["gather"] and entry["status"] in ("done", "cached") else None
-            if record:
-                made = records(run, store)
-                for branch in record["key"]["branches"]:
-                    known = {need: made[digest] for need, digest in branch["inputs"].items() if digest in made}
-                    yield {"axes": dict(branch["axes"]), "inputs": whole(branch["inputs"], store), "records": known}
-                return
-
-
-def records(run: dict[str, Any], store: Store) -> dict[str, dict[str, Any]]:
-    """How the artifacts of a run came to be, by their digest."""
-    found = (store.record(entry["key"]) for entry in run["instances"].values() if entry["key"])
-    return {str(record["output_digest"]): record for record in found if record}
-
-
-def whole(inputs: dict[str, str], store: Store) -> dict[str, str]:
-    """Folders of the artifacts that are in the store as they were stored."""
-    with store.using():
-        store.hold(inputs.values())
-    return {need: str(store.object(digest)) for need, digest in inputs.items() if store.fault(digest, contents=True) is None}
