@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ class Killed:
         process, seen, began = self.start(), set(), time.monotonic()
         while len(seen) < checkpoints:
             assert process.poll() is None and time.monotonic() - began < PATIENCE_S, process.communicate()[0]
-            seen |= {(path.stat().st_ino, path.stat().st_mtime_ns) for path in self.root.glob(".kpipe/**/checkpoint.npy")}
+            seen |= checkpoints_in(self.root / ".kpipe")
             time.sleep(0.002)
         for worker in children(process.pid):
             os.kill(worker, signal.SIGKILL)
@@ -93,6 +94,17 @@ class Killed:
     def trained(self) -> bytes:
         (model,) = self.root.glob(".kpipe/objects/*/model.keras")
         return model.read_bytes()
+
+
+def checkpoints_in(folder: Path) -> set[tuple[int, int]]:
+    """Inode and time of every checkpoint below, while a run writes, moves and removes folders there."""
+    found = set()
+    for name, _, files in os.walk(folder):  # passes over folders that go; Path.glob of Python 3.11 raises
+        if "checkpoint.npy" in files:
+            with suppress(FileNotFoundError):
+                status = os.stat(os.path.join(name, "checkpoint.npy"))
+                found.add((status.st_ino, status.st_mtime_ns))
+    return found
 
 
 def children(pid: int) -> list[int]:
