@@ -136,7 +136,8 @@ def remembered(distances: dict[str, float]) -> str | None:
 
 def counterfactual(entry: Entry, given: Pixels, wanted: Pixels, labels: NDArray[np.int32]) -> Effect:
     """A probe fitted and judged on the pixels as they are, and another one on the pixels as they should be."""
-    as_configured, with_fix = (probe.accuracy(probe.features(entry.body, pixels), labels) for pixels in (given, wanted))
+    pooled = probe.pooled(entry.body)
+    as_configured, with_fix = (probe.accuracy(probe.features(pooled, pixels), labels) for pixels in (given, wanted))
     return Effect(as_configured, with_fix, probe.measure(len(labels)))
 
 

@@ -17,10 +17,14 @@ def measure(images: int) -> str:
     return f"accuracy of a linear probe, fitted on {images // 2} training images, on {images - images // 2} others"
 
 
-def features(body: keras.Model, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Globally pooled features (N, channels) that a body makes of what its first layer is given."""
-    pooled = keras.layers.GlobalAveragePooling2D()(body.output)
-    return Feed(keras.Model(body.input, pooled), (pixels,)).predict(np.arange(len(pixels)))
+def pooled(body: keras.Model) -> keras.Model:
+    """A body with its feature map averaged over its places; one model for all pixels, so that it is compiled once."""
+    return keras.Model(body.input, keras.layers.GlobalAveragePooling2D()(body.output))
+
+
+def features(pooled: keras.Model, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features (N, channels) that a pooled body makes of what its first layer is given."""
+    return Feed(pooled, (pixels,)).predict(np.arange(len(pixels)))
 
 
 def accuracy(features: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
