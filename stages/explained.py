@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import json_files
+from stages import json_files, weighted
 from stages.data.labels import sample
 from stages.network import activations, graph
 from stages.network.feed import Array, Feed
 from stages.network.grad_cam import GradCam
 from stages.network.prefix import Images, Prefix
-from stages.network.scores import loss_and_accuracy
 from stages.trained import Trained
 
 MOST = 12  # images of each kind
@@ -79,7 +78,8 @@ def outputs(model: keras.Model, arrays: tuple[Array, ...], rows: NDArray[np.int6
 
 
 def told(trained: Trained, row: int, probabilities: NDArray[np.float32]) -> dict[str, Any]:
-    """What is known of an image, and said of it: probabilities in the digits of predictions.csv."""
+    """What is known of an image, and said of it: probabilities and loss in the digits of predictions.csv."""
+    loss = weighted.losses(probabilities[None].astype(np.float64), trained.labels.index[[row]]).astype(np.float32)
     item, index, name = trained.labels.items[row], trained.labels.index[[row]], int(probabilities.argmax())
     return {
         "row": item.row,
@@ -88,7 +88,7 @@ def told(trained: Trained, row: int, probabilities: NDArray[np.float32]) -> dict
         "predicted": trained.labels.classes[name],
         "probability_of_label": float(str(probabilities[index[0]])),
         "probability_of_predicted": float(str(probabilities[name])),
-        "loss": loss_and_accuracy(probabilities[None], index)[0],
+        "loss": float(str(loss[0])),
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 from stages import evaluate, explained, json_files, train
 from stages.network import activations, keras_files
 from stages.network.grad_cam import GradCam
+from stages.trained import Trained
 from tests.stages import tiny
 
 HOW = {
@@ -48,7 +49,18 @@ def test_what_is_said_of_an_image_is_what_was_predicted(run: tiny.Run) -> None:
         assert (image["path"], image["label"], image["predicted"]) == (line["path"], line["label"], line["predicted"])
         assert image["probability_of_label"] == float(line[f"p_{line['label']}"])
         assert image["probability_of_predicted"] == float(line[f"p_{line['predicted']}"])
-        assert image["loss"] == pytest.approx(-np.log(image["probability_of_label"]), abs=1e-6)
+        assert image["loss"] == float(line["loss"]) == pytest.approx(-np.log(image["probability_of_label"]), abs=1e-6)
+
+
+def test_a_sure_mistake_has_the_loss_of_the_table_of_predictions(run: tiny.Run, tmp_path: Path) -> None:
+    trained = Trained.read(run.stage("evaluate"))
+    rows = trained.labels.rows("test")[:2]
+    probabilities = np.where(trained.labels.index[rows][:, None] == np.arange(len(tiny.CLASSES)), 1e-12, 1).astype(np.float32)
+    evaluate.write_predictions(tmp_path / "predictions.csv", trained.labels, rows, probabilities)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        losses = [float(line["loss"]) for line in csv.DictReader(file)]
+    images = [explained.told(trained, row, values) for row, values in zip(rows, probabilities, strict=True)]
+    assert [image["loss"] for image in images] == losses and losses[0] == pytest.approx(-np.log(1e-12), rel=1e-6)
 
 
 def test_images_of_the_highest_loss_come_first_then_right_ones(run: tiny.Run) -> None:
