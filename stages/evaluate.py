@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kpipe.stage import Stage
 from stages import calibration, explained, json_files, metrics, weighted
 from stages.data.labels import Labels, sample
-from stages.diagnosis import branch, untrained
+from stages.diagnosis import branch, small_batches, untrained
 from stages.diagnosis.finding import Finding, say
 from stages.network import batchnorm, device, latency
 from stages.network.feed import Feed
@@ -87,18 +87,25 @@ def both_modes(trained: Trained) -> tuple[tuple[NDArray[np.int64], NDArray[np.fl
     """Some training images with their probabilities, and their accuracy and loss in inference mode and in batch mode.
 
     Batch statistics are those of the layers that learned, in batches of training's size; without any, both are the same.
+    Where these are small, larger ones are taken beside, with the share of images that are named differently there.
     """
     size, names = trained.training["batch_size"], trained.training["batchnorm"]["names"]
+    larger = small_batches.larger(size) if names else size
     rows = sample(trained.labels.rows("train"), BOTH_MODES, 0)
-    rows = rows[: max(len(rows) // size, 1) * size]
+    larger = larger if len(rows) >= larger else size
+    rows = rows[: max(len(rows) // larger, 1) * larger]
+    sizes = {"batch_statistics": size} | ({"larger_batches": larger} if larger > size else {})
     results = {"inference": trained.feed.predict(rows)}
     results["batch_statistics"] = results["inference"]
     if names:
         mode = Feed(batchnorm.batch_mode(trained.feed.model, names).output, trained.feed.arrays)
-        batches = [output[0] for output in mode.outputs(rows, batch_size=min(size, len(rows)))]
-        results["batch_statistics"] = np.concatenate(batches)
+        for name, images in sizes.items():
+            results[name] = np.concatenate([out[0] for out in mode.outputs(rows, batch_size=min(images, len(rows)))])
     told = {name: loss_and_accuracy(values, trained.labels.index[rows]) for name, values in results.items()}
-    modes = {name: {"loss": loss, "accuracy": accuracy} for name, (loss, accuracy) in told.items()}
+    modes: dict[str, Any] = {name: {"loss": loss, "accuracy": accuracy} for name, (loss, accuracy) in told.items()}
+    if larger > size:
+        changed = results["larger_batches"].argmax(axis=1) != results["batch_statistics"].argmax(axis=1)
+        modes["larger_batches"] |= {"batch_size": larger, "changed": float(changed.mean())}
     return (rows, results["inference"]), {"images": len(rows), **modes}
 
 

@@ -9,17 +9,22 @@ from stages.diagnosis.finding import Effect, Finding
 
 GAP = 0.05  # accuracy of the same images in the two modes
 SERIOUS = 0.2
+SLOW = 0.05  # share of the moving statistics from before the training: above, they had too few steps to follow
 FIX = 'stages.train.params.batchnorm = "recalibrate"'
 
 
 def find(
-    used: str, train_modes: Mapping[str, Any], epoch: Mapping[str, float], validation_recalibrated: Callable[[], float]
+    used: str,
+    train_modes: Mapping[str, Any],
+    epoch: Mapping[str, float],
+    validation_recalibrated: Callable[[], float],
+    memory: Mapping[str, float] | None = None,
 ) -> Finding | None:
     """The finding, or None where the statistics serve or where no such layer learned.
 
     `used` is how unfrozen layers were treated, `train_modes` accuracy and loss of the same training images in both modes,
     `epoch` the chosen epoch's row of the history; `validation_recalibrated` measures validation accuracy on re-estimated
-    statistics, and is called only where there is a gap.
+    statistics, and is called only where there is a gap; `memory`, from `remembered`, is known where the number of steps is.
     """
     if used == "recalibrate":
         return cured(train_modes, epoch)
@@ -31,12 +36,28 @@ def find(
         severity="error" if gap > SERIOUS else "warning",
         title="BatchNormalization's moving statistics do not describe the data",
         cause="The same training images are classified well with the statistics of their batch, as in training, "
-        "and badly with the moving statistics, as in validation and in use.",
-        evidence=evidence(train_modes),
+        "and badly with the moving statistics, as in validation and in use." + too_slow(memory or {}),
+        evidence={**evidence(train_modes), **(memory or {})},
         fix=FIX,
         effect=Effect(
             epoch["val_accuracy"], validation_recalibrated(), "validation accuracy, after re-estimating the statistics"
         ),
+    )
+
+
+def remembered(momentum: float, steps: int) -> dict[str, float]:
+    """How much of an average that is moved this often is what it was before: each step keeps the momentum's share of it."""
+    return {"momentum": momentum, "steps": steps, "share_from_before": momentum**steps}
+
+
+def too_slow(memory: Mapping[str, float]) -> str:
+    """What the number of steps explains of the gap."""
+    share = memory.get("share_from_before", 0.0)
+    if share <= SLOW:
+        return ""
+    return (
+        f" {100 * share:.0f} % of the moving statistics are still those from before the training: "
+        f"{memory['steps']:.0f} steps with a momentum of {memory['momentum']:g} are too few to replace them."
     )
 
 

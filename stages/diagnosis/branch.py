@@ -17,7 +17,7 @@ from stages.augment import recipe_from_json
 from stages.data import copies
 from stages.data.labels import sample
 from stages.data.rows import Rows
-from stages.diagnosis import augmentation, batchnorm_gap, label_errors, leakage, units
+from stages.diagnosis import augmentation, batchnorm_gap, label_errors, leakage, small_batches, units
 from stages.diagnosis import trained as rules
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Row, Seen, Split
@@ -55,7 +55,8 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
     )
     used = trained.training["batchnorm"]["used"]
     measured = [
-        batchnorm_gap.find(used, modes, history[chosen - 1], lambda: recalibrated(trained)),
+        batchnorm_gap.find(used, modes, history[chosen - 1], lambda: recalibrated(trained), memory(trained, history[:chosen])),
+        small_batches.find(trained.training["batch_size"], modes),
         leakage.find(*shared(stage, trained, predicted, splits)),
         augmented(stage, trained, *predicted["train"]),
     ]
@@ -64,6 +65,17 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
     found = [*known, *rules.find(seen, [*static, *before, *known])]
     paths = [trained.labels.items[row].path for row in predicted["validation"][0]]
     return [*found, *label_errors.find(seen, paths, [*static, *before, *found])]
+
+
+def memory(trained: Trained, history: Sequence[Row]) -> dict[str, float]:
+    """How much of the moving statistics is from before the steps of these epochs; empty where no such layer learned."""
+    names, phases = trained.training["batchnorm"]["names"], trained.training["phases"]
+    learned = [number for number, phase in enumerate(phases, 1) if set(names) & set(phase["unfrozen_layers"])]
+    if not learned:
+        return {}
+    epochs = sum(row.get("phase", 1) in learned for row in history)
+    momentum = max(trained.network.get_layer(name).momentum for name in names)
+    return batchnorm_gap.remembered(momentum, epochs * trained.training["steps_per_epoch"])
 
 
 def read_history(path: Path) -> list[Row]:

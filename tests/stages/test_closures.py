@@ -148,6 +148,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "diagnosis/overfitting.py",
             "diagnosis/probe.py",
             "diagnosis/seen.py",
+            "diagnosis/small_batches.py",
             "diagnosis/trained.py",
             "diagnosis/units.py",
             "diagnosis/untrained.py",

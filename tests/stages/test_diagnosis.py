@@ -11,7 +11,7 @@ import pytest
 from stages import check, evaluate, train
 from stages.data import copies, manifest
 from stages.data.labels import Labels
-from stages.diagnosis import batchnorm_gap, branch, input_scale, probe, untrained
+from stages.diagnosis import batchnorm_gap, branch, input_scale, probe, small_batches, untrained
 from stages.network import batchnorm
 from stages.pixels import CONTRACTS, Contract, apply
 from stages.trained import Trained
@@ -126,6 +126,59 @@ def test_lagging_statistics_are_found_in_a_run_and_the_fix_measured(tmp_path: Pa
     (notice,) = evaluated.notices  # what the terminal shows
     assert notice.startswith(f"{found['severity']}: {found['title']}") and found["fix"] in notice
     assert found["effect"]["with_fix"] > found["effect"]["as_configured"] + 0.1
+    steps = 4 * json.loads((run.inputs["train"] / "training.json").read_text())["epoch_chosen"]  # 60 images, 16 at a time
+    assert (found["evidence"]["momentum"], found["evidence"]["steps"]) == (0.99, steps)
+    assert found["evidence"]["share_from_before"] == pytest.approx(0.99**steps)
+    assert f"{steps} steps with a momentum of 0.99 are too few" in found["cause"]
+
+
+@pytest.mark.parametrize(("steps", "said"), [(0, "100 %"), (75, "47 %"), (298, "5 %"), (299, None), (5000, None)])
+def test_statistics_from_before_the_training_are_told_where_steps_were_too_few(steps: int, said: str | None) -> None:
+    found = batchnorm_gap.find(
+        "train", modes(0.2, 0.97), {"val_accuracy": 0.2}, lambda: 0.9, batchnorm_gap.remembered(0.99, steps)
+    )
+    assert found is not None
+    assert ("too few" in found.cause) == (said is not None) and (said or "") in found.cause
+
+
+def test_only_steps_in_which_batchnorm_learned_moved_its_statistics(tmp_path: Path) -> None:
+    run = tiny.start(tmp_path)
+    phases = [{"unfreeze": 0, "epochs": 2}, {"unfreeze": "all", "epochs": 3}]
+    run.run("train", train.run, batch_size=16, phases=phases, batchnorm="train")
+    trained = Trained.read(run.stage("evaluate"))
+    history = branch.read_history(run.inputs["train"] / "history.csv")
+    assert branch.memory(trained, history)["steps"] == 3 * 4
+    assert branch.memory(trained, history[:3])["steps"] == 4
+    run.run("train", train.run, batch_size=16, epochs=1, unfreeze=0)
+    assert branch.memory(Trained.read(run.stage("evaluate")), history) == {}
+
+
+def larger_batches(changed: float) -> dict[str, Any]:
+    return modes(0.6, 0.6) | {"larger_batches": {"accuracy": 0.9, "loss": 0.3, "batch_size": 32, "changed": changed}}
+
+
+def test_batches_that_are_too_small_for_batchnorm_are_found_by_what_their_noise_changes() -> None:
+    assert small_batches.find(16, modes(0.9, 0.9)) is None
+    assert small_batches.find(2, larger_batches(0.1)) is None
+    found = small_batches.find(2, larger_batches(0.3))
+    assert found is not None and found.effect is not None
+    assert (found.severity, found.effect.as_configured, found.effect.with_fix) == ("warning", 0.6, 0.9)
+    assert "30 %" in found.cause and found.fix == 'stages.train.params.batchnorm = "frozen"'
+    assert [small_batches.larger(size) for size in (1, 2, 3, 5, 8, 15, 16, 20, 64)] == [32, 32, 33, 35, 32, 45, 16, 20, 64]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "batchnorm", "expected"), [(2, "train", True), (15, "train", False), (2, "frozen", False)]
+)
+def test_small_batches_are_found_in_a_run(tmp_path: Path, batch_size: int, batchnorm: str, expected: bool) -> None:
+    run = tiny.start(tmp_path, images=180)
+    run.run("train", train.run, epochs=4, batch_size=batch_size, learning_rate=0.01, unfreeze="all", batchnorm=batchnorm)
+    evaluated = run.stage("evaluate")
+    evaluate.run(evaluated)
+    assert ("small-batches" in [found["rule"] for found in findings(evaluated.out)]) == expected
+    told = json.loads((evaluated.out / "metrics.json").read_text())["train_modes"]
+    assert ("larger_batches" in told) == (batchnorm == "train")
+    assert told["images"] % (32 if batch_size == 2 and batchnorm == "train" else batch_size) == 0
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ class Case:
 
 KEPT = {  # settings of a faulty run that are no part of its fault
     "batchnorm": ("unfreeze", "learning_rate", "epochs"),
+    "small-batches": ("unfreeze", "learning_rate", "epochs"),
     "unfreezing": ("unfreeze", "epochs"),
     "rate-high": ("units",),
     "rate-low": (),
@@ -115,6 +116,8 @@ def declared_faults() -> Iterator[Case]:
     )
     trained = setting("epochs", 2, 4, unfreeze=8, learning_rate=1e-3, batchnorm="train")
     yield from fault(half, "batchnorm", "batchnorm-gap", trained, where=list(some(models=RESNET)))
+    small = setting("batch_size", 2, 4, unfreeze=8, learning_rate=1e-4, batchnorm="train", epochs=3)
+    yield from fault(half, "small-batches", "small-batches", small, where=list(some(TWO, RESNET)))
     yield from fault(
         half, "rate-high", "learning-rate-high", setting("learning_rate", 1.0, 10.0, units=64), where=list(some(TWO))
     )

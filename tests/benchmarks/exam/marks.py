@@ -22,6 +22,7 @@ FOLLOWS = {  # true as well, where the first is
     "imbalance": {"overfitting", "one-class"},
     "few-test": set[str](),
     "batchnorm": {"one-class", "validation-at-chance"},
+    "small-batches": {"batchnorm-gap", "overfitting"},
 }
 
 
