@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kpipe.host import processor
+from kpipe.identity import variables
 from kpipe.task import Task
 
 KEEP_MEMORY = {  # glibc gives every large tensor back to the system and takes it anew, page by page: a third of a CPU step
@@ -26,6 +27,7 @@ def environment(task: Task, slots: int) -> dict[str, str]:
     if task.backend:
         found["KERAS_BACKEND"] = task.backend
         found["CUDA_VISIBLE_DEVICES"] = ",".join(task.gpus)
+        found |= variables(task.backend)
         found.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         found["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
         found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"

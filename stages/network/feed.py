@@ -37,9 +37,11 @@ class Feed:
         batch = tuple(array[rows] for array in self.arrays)
         return batch[0] if len(batch) == 1 else batch
 
-    def predict(self, rows: NDArray[np.int64], progress: Callable[[int], None] = lambda done: None) -> NDArray[np.float32]:
+    def predict(
+        self, rows: NDArray[np.int64], progress: Callable[[int], None] = lambda done: None, batch_size: int = BATCH
+    ) -> NDArray[np.float32]:
         """The model's only output in inference mode, one row for each of `rows`, in their order."""
-        results = [outputs[0] for outputs in self.outputs(rows, progress)]
+        results = [outputs[0] for outputs in self.outputs(rows, progress, batch_size)]
         return np.concatenate(results) if results else np.empty((0, *self.model.output_shape[1:]), np.float32)
 
     def outputs(

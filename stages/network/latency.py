@@ -17,7 +17,7 @@ SPENT = 0.5  # seconds of calls that are timed, where these are TAIL calls
 PATIENCE = 1.5  # seconds of calls that are timed to have as many
 MOST = 500  # calls that are timed
 FEWEST = 3  # calls that are timed of a network that is slower
-LONGEST = 5.0  # seconds of calls after which no other one begins
+LONGEST = 2.0  # seconds of calls after which no other one begins
 TAIL = 20  # calls from which the slowest twentieth can be told
 
 Clock = Callable[[], float]
@@ -58,15 +58,13 @@ def compiled(network: keras.Model) -> Predict:
 def timed(call: Callable[[], object], clock: Clock = time.perf_counter) -> list[float]:
     """Seconds of each call but the first ones: those compile, and find a device that has yet to speed up.
 
-    Where a single call outlasts LONGEST, the one after the compiling one is all that is timed.
+    The call after the compiling one counts where it is longer than warming up takes.
     """
     seconds(call, clock)
-    warming = [seconds(call, clock)]
-    if warming[0] > LONGEST:
-        return warming
-    while sum(warming) < WARM_UP:
-        warming.append(seconds(call, clock))
-    taken: list[float] = []
+    warming = seconds(call, clock)
+    taken = [warming] if warming > WARM_UP else []
+    while warming < WARM_UP:
+        warming += seconds(call, clock)
     while not enough(taken):
         taken.append(seconds(call, clock))
     return taken

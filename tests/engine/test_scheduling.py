@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kpipe.executors.environment import environment
+from kpipe.identity import keras_identity
 from tests.engine.conftest import ALL, Toy
 
 FITS = {"fit[a]", "fit[b]"}
@@ -192,6 +193,17 @@ def test_programs_that_jax_compiled_are_kept_in_the_store_and_go_with_gc(toy: To
     assert json.loads(toy.kpipe("gc", "--keep-runs", "1", "--json").out)["items"][0]["kind"] == "compiled"
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
     assert folder("jax") == "mine"
+
+
+@pytest.mark.parametrize("user", [None, "", "0", "1"])
+def test_a_worker_has_the_variables_that_its_key_names(user: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if user is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", user)
+    for backend, expected in (("tensorflow", user or "1"), ("jax", user)):
+        task: Any = SimpleNamespace(backend=backend, gpus=(), store=str(tmp_path))
+        assert environment(task, slots=1).get("TF_ENABLE_ONEDNN_OPTS") == expected
+        assert keras_identity(backend).get("TF_ENABLE_ONEDNN_OPTS") == (expected if backend == "tensorflow" else None)
 
 
 def test_what_an_idle_worker_can_do_comes_first(toy: Toy) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from kpipe.executors.environment import THREADS
+from kpipe.identity import CHOSEN
 from tests.benchmarks.engine import machine
 from tests.benchmarks.exam import declared, marks
 from tests.benchmarks.exam.cases import BACKENDS, MODELS, Case, cases
@@ -43,7 +44,11 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--show", choices=("faults", "all"), help="tell of single runs too")
     parser.add_argument("--data", type=Path, default=SHARED / "data" / "dogs_vs_cats_small", metavar="FOLDER")
     parser.add_argument("--weights", type=Path, default=SHARED / "weights", metavar="FOLDER")
-    return parser.parse_args(argv)
+    asked = parser.parse_args(argv)
+    for option, kind in (("data", "train/cats/*"), ("weights", "*notop*.h5")):
+        if next(getattr(asked, option).glob(kind), None) is None:
+            parser.error(f"--{option} {getattr(asked, option)}: no {kind} there")
+    return asked
 
 
 def hidden(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def hidden(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) -> dic
         names = [case.key for case in chosen if (case.backend, case.model, case.half) == (backend, model, "hidden")]
         module = (sys.executable, "-m", "tests.benchmarks.exam.hidden", str(work), str(asked.data), str(asked.weights), *names)
         compiled = {"JAX_COMPILATION_CACHE_DIR": str(work / "compiled"), "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
-        compiled |= dict.fromkeys(THREADS, "1")
+        compiled |= dict.fromkeys(THREADS, "1") | CHOSEN[backend]
         if names:
             started.append(
                 subprocess.Popen(module, cwd=ROOT, env=environment(KERAS_BACKEND=backend, **compiled), stdout=sys.stderr)
