@@ -77,10 +77,10 @@ def _prepare(image: Image.Image, size: tuple[int, int], resize: Resize, backgrou
         raise BadImage(f"{width} x {height} pixels, more than the cap of {PIXEL_CAP:,}")
     mode, kind = image.mode, image.format or ""
     clear = raw_transparency(image)
-    orientation = _orientation(image)  # loads a PNG
     # A large JPEG is decoded at 1/2, 1/4 or 1/8 where twice the asked size remains (as Pillow's reducing_gap=2.0).
     image.draft(None, (2 * max(size), 2 * max(size)))
     image.load()
+    orientation = _orientation(image)  # Pillow turns a TIFF while it loads it, and tells its upright size before
     upright = to_rgb(image, background, clear)
     if orientation in UPRIGHT:
         upright = upright.transpose(UPRIGHT[orientation])

@@ -54,8 +54,9 @@ def test_the_content_decides_not_the_suffix(tmp_path, name):
     assert prepare(tmp_path / name, (8, 8), "stretch").format == "GIF"
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_and_size_is_the_upright_one(tmp_path, orientation):
+def test_exif_orientation_is_applied_once_and_size_is_the_upright_one(tmp_path, orientation, kind):
     upright = photograph()
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -64,8 +65,8 @@ def test_exif_orientation_is_applied_and_size_is_the_upright_one(tmp_path, orien
     stored = upright.transpose(undo[orientation]) if orientation in undo else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(tmp_path / "a.jpg", quality=95, exif=exif)
-    picture = prepare(tmp_path / "a.jpg", (30, 40), "stretch")
+    stored.save(tmp_path / "a", kind, exif=exif, **({} if kind in ("PNG", "TIFF") else {"quality": 95}))
+    picture = prepare(tmp_path / "a", (30, 40), "stretch")
     assert (picture.width, picture.height) == (40, 30)
     assert np.abs(picture.pixels.astype(int) - np.asarray(upright)).max() < 20
 
