@@ -71,7 +71,8 @@ def run(
         _tell_shares(stage, items, shares)
     inspected = inspection.inspect(stage, items, looked, dataset.pixels, duplicates, seed)
     items = inspected.items
-    checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored) | inspected.told
+    told = {"skipped": dataset.skipped, "others": dataset.others, "ignored": dataset.ignored}
+    checked = audit(items, size=size, unsampled=len(dataset.items) - len(chosen), **told) | inspected.told
     checked["files"] += len(checked["duplicates"]["dropped"])
     inspected.write(stage.out)
     checked["pixels"] = _write_images(stage, dataset, items, size)

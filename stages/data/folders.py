@@ -9,7 +9,7 @@ from typing import Literal
 from kpipe.stage import Stage, StageError
 from stages.data.datasets import DataSet
 from stages.data.files import Candidate, find
-from stages.data.images import Look
+from stages.data.images import Look, recognised
 from stages.data.labelled import Labelled, decoded
 from stages.data.splits import Layout, layout, listed
 
@@ -30,7 +30,7 @@ def read(stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: 
     except StageError as e:
         raise StageError(f"{name}: {e.message}", hint=e.hint) from None
     result = decoded(stage, placed, look)
-    outside = [(c.name, "outside the class folders") for c in stray if c.claims_image]
+    loose = {c.name for c in stray if c.claims_image or recognised(c.path)}
     return DataSet(
         name=name,
         source=name,
@@ -38,8 +38,8 @@ def read(stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: 
         items=result.items,
         pixels=result.pixels,
         given=sorted(set(how.splits.values())),
-        skipped=sorted([*found.unusable, *result.skipped, *outside]),
-        others=sorted([*result.others, *(c.name for c in stray if not c.claims_image)]),
+        skipped=sorted([*found.unusable, *result.skipped, *((name, "outside the class folders") for name in loose)]),
+        others=sorted([*result.others, *(c.name for c in stray if c.name not in loose)]),
         ignored=found.ignored,
     )
 

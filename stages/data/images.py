@@ -71,6 +71,17 @@ def prepare(path: Path, size: tuple[int, int], resize: Resize, background: RGB =
         raise explained(e) from None
 
 
+def recognised(path: Path) -> bool:
+    """Whether a file begins as an image does, whatever its name; nothing is decoded."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # as in `prepare`
+        return False
+
+
 def _prepare(image: Image.Image, size: tuple[int, int], resize: Resize, background: RGB) -> Picture:
     width, height = image.size
     if width * height > PIXEL_CAP:

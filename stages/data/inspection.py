@@ -72,6 +72,7 @@ def inspect(stage: Stage, items: Sequence[Item], looked: Looked, pixels: Pixels,
         },
         "outliers": outliers.find(kept, seen.of(rows)),
         "cues": cues.find(kept, seen.of(rows), seed),
+        "too_few_for_cues": cues.too_few(kept, seed),
     }
     _notice(stage, told["duplicates"])
     paths = set(_paths(told))

@@ -435,6 +435,23 @@ def test_images_outside_the_class_folders_are_named(tmp_path):
     assert audit(stage)["skipped"] == [{"path": "loose.png", "reason": "outside the class folders"}]
 
 
+def test_a_picture_outside_the_class_folders_is_one_whatever_its_name(tmp_path):
+    source = by_class(tmp_path / "pets")
+    picture(source / "loose", 1)
+    (source / "notes").write_text("none")
+    found = audit(ingested(tmp_path, source))
+    assert found["skipped"] == [{"path": "loose", "reason": "outside the class folders"}] and found["others"] == ["notes"]
+
+
+def test_all_files_are_counted_where_a_sample_is_taken_and_few_are_listed(tmp_path):
+    source = by_class(tmp_path / "pets")
+    for number in range(60):
+        (source / "cats" / f"{number}.txt").write_text("a cat")
+    found = audit(ingested(tmp_path, source, subset=12))
+    assert (found["files"], found["images"], found["unsampled"], found["other_files"]) == (80, 12, 8, 60)
+    assert len(found["others"]) == 50
+
+
 def test_a_class_may_be_called_train(tmp_path):
     stage = ingested(tmp_path, by_class(tmp_path / "vehicles", ("bus", "train")))
     assert dataset(stage)["classes"] == ["bus", "train"]
