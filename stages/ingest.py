@@ -67,8 +67,7 @@ def run(
     held = assignment.units(chosen, looked.found.all.tolist())
     items = assignment.assign(chosen, shares, seed, split, held)
     items = assignment.fold(items, folds, seed, split, held) if folds else items
-    if split == "stable":
-        _tell_shares(stage, items, shares)
+    _tell_shares(stage, items, shares, split)
     inspected = inspection.inspect(stage, items, looked, dataset.pixels, duplicates, seed)
     items = inspected.items
     told = {"skipped": dataset.skipped, "others": dataset.others, "ignored": dataset.ignored}
@@ -105,13 +104,15 @@ def split_by(given: Collection[str], shares: Collection[str]) -> str:
     return "as found" if not shares else f"as found, {' and '.join(shares)} drawn from train by kpipe"
 
 
-def _tell_shares(stage: Stage, items: Sequence[Item], shares: Mapping[str, float]) -> None:
-    """Say where chance left a split another share than was asked for."""
+def _tell_shares(stage: Stage, items: Sequence[Item], shares: Mapping[str, float], split: str) -> None:
+    """Say where chance, or groups and copies that stay together, left a split another share than was asked for."""
     total = sum(item.split in ("train", *shares) for item in items)
+    rounding = len({item.label for item in items}) / total if split == "exact" else 0.0  # an image of each class
+    why = "groups or copies that stay together are too large for it" if split == "exact" else 'split = "exact" comes closer'
     for name, share in shares.items():
         found = sum(item.split == name for item in items) / total
-        if abs(found - share) > OFF * share:
-            stage.notice(f'{name} has {found:.1%} of the images instead of {share:.1%}; split = "exact" comes closer')
+        if abs(found - share) > max(OFF * share, rounding):
+            stage.notice(f"{name} has {found:.1%} of the images instead of {share:.1%}; {why}")
 
 
 def _tell_skipped(stage: Stage, dataset: DataSet, on_bad_image: str) -> None:

@@ -95,7 +95,10 @@ def distance(value: float, low: float, high: float) -> float:
 
 
 def ranked(classes: Classes, shares: Mapping[str, float], seed: int) -> Places:
-    """Within each class, by rank of the numbers: every split its share of the images, rounded, and at least one unit."""
+    """Within each class, by rank of the numbers: every split its share of the images, rounded, and at least one unit.
+
+    A unit that would leave a split further off than it is goes to train.
+    """
     places: Places = {}
     for label, units in sorted(classes.items(), key=lambda found: len(found[1])):  # units that classes share: the rarest chooses
         enough(label, units, shares)
@@ -104,11 +107,13 @@ def ranked(classes: Classes, shares: Mapping[str, float], seed: int) -> Places:
         if sum(wanted.values()) >= total:
             smaller = ", ".join(f"{split} = {share}" for split, share in shares.items())
             raise too_few(label, units, shares, f"add images, or give smaller shares: {smaller}")
-        held = Counter({split: sum(units[name] for name in units if places.get(name) == split) for split in wanted})
-        for name in sorted(units, key=lambda name: number(name, seed)):
-            if name not in places:
-                places[name] = next((split for split in wanted if held[split] < wanted[split]), "train")
-                held[places[name]] += units[name]
+        held = Counter({split: sum(units[name] for name in units if places.get(name) == split) for split in (*wanted, "train")})
+        new = sorted((name for name in units if name not in places), key=lambda name: number(name, seed))
+        for left, name in zip(range(len(new), 0, -1), new, strict=True):
+            empty = [split for split in held if not held[split]]
+            fitting = [*(split for split in wanted if units[name] <= 2 * (wanted[split] - held[split])), "train"]
+            places[name] = fitting[0] if left > len(empty) else [*(split for split in fitting if split in empty), *empty][0]
+            held[places[name]] += units[name]
     return places
 
 

@@ -137,6 +137,14 @@ def test_exact_copies_stay_in_one_split_under_whatever_label(how: How) -> None:
     assert all(len(found) == 1 for found in splits.values())
 
 
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("large", [17, 8])
+def test_a_large_group_trains_where_shares_are_exact(seed: int, large: int) -> None:
+    data = [item("cats", n, group=f"g{max(n - large + 1, 0)}") for n in range(20)]
+    found = counted(assign(data, SHARES, seed, "exact"))
+    assert len(found) == 3 and found["train"] == (17 if large == 17 else 14)
+
+
 @pytest.mark.parametrize("how", HOW)
 def test_no_group_is_in_two_splits(how: How) -> None:
     data = [item(label, n, group=f"patient{n // 7}") for label in ("ill", "well") for n in range(210)]

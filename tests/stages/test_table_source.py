@@ -19,12 +19,12 @@ def pets(tmp_path, each=10):
     return [f"photos/{c}/{i}.png,{c}" for c in ("cats", "dogs") for i in range(each)]
 
 
-def read(tmp_path, lines, header="path,label", **params):
+def read(tmp_path, lines, header="path,label", name="out", **params):
     if isinstance(lines, bytes):
         (tmp_path / "table.csv").write_bytes(lines)
     else:
         (tmp_path / "table.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
-    return ingested(tmp_path, tmp_path / "table.csv", images=tmp_path / "photos", **params)
+    return ingested(tmp_path, tmp_path / "table.csv", name, images=tmp_path / "photos", **params)
 
 
 def test_a_table_gives_what_the_folder_gives(tmp_path):
@@ -52,6 +52,17 @@ def test_split_and_group_are_those_of_the_table(tmp_path):
             told[row["path"]][3],
         )
     assert dataset(found)["split"] == "as found"
+
+
+def test_exact_shares_that_large_groups_leave_far_off_are_said(tmp_path):
+    lines = pets(tmp_path, each=20)
+    large = read(
+        tmp_path, [f"{line},{line.split(',')[1]} {i % 20 // 7}" for i, line in enumerate(lines)], header="path,label,group"
+    )
+    assert [notice.split(" has ")[0] for notice in large.notices] == ["validation", "test"]
+    assert all(notice.endswith("groups or copies that stay together are too large for it") for notice in large.notices)
+    small = read(tmp_path, [f"{line},owner {i}" for i, line in enumerate(lines)], header="path,label,group", name="b")
+    assert not small.notices
 
 
 def test_a_group_that_the_table_tears_apart_is_refused(tmp_path):
