@@ -63,7 +63,7 @@ def run(
     if sum(shares.values()) >= 1:
         raise StageError(f"validation = {validation} and test = {test} leave nothing to train on", hint="keep their sum below 1")
     chosen = manifest.numbered(dataset.items if subset is None else stratified(dataset.items, subset, seed))
-    looked = inspection.look(chosen, dataset.pixels, size)
+    looked = inspection.look(stage, chosen, dataset.pixels, size)
     held = assignment.units(chosen, looked.found.all.tolist())
     items = assignment.assign(chosen, shares, seed, split, held)
     items = assignment.fold(items, folds, seed, split, held) if folds else items
@@ -134,7 +134,7 @@ def _write_images(stage: Stage, dataset: DataSet, items: Sequence[Item], size: t
         disk.new_array(stage.out / "images.npy", np.uint8, (len(items), *size, 3), f"{len(items):,} images", decoded.HINT)
     )
     sums, squares, pixels = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
-    for item in items:
+    for item in decoded.counted(stage, items, "writing"):
         picture = dataset.pixels(item)
         images[item.row] = picture
         if item.split == "train":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
 from stages import json_files
-from stages.data import copies, cues, duplicates, manifest, outliers, perceptual, splits, thumbnail, traits
+from stages.data import copies, cues, decoded, duplicates, manifest, outliers, perceptual, splits, thumbnail, traits
 from stages.data.duplicates import Copies
 from stages.data.manifest import Item
 from stages.data.traits import Traits
@@ -46,9 +46,9 @@ class Looked:
     found: Copies
 
 
-def look(items: Sequence[Item], pixels: Pixels, size: tuple[int, int]) -> Looked:
+def look(stage: Stage, items: Sequence[Item], pixels: Pixels, size: tuple[int, int]) -> Looked:
     """Look at every prepared picture once."""
-    seen = traits.measure((pixels(item) for item in items), size)
+    seen = traits.measure((pixels(item) for item in decoded.counted(stage, items, "looking")), size)
     return Looked(seen, duplicates.find(items, seen))
 
 

@@ -44,7 +44,7 @@ class Decoding:
 
 def decoded(stage: Stage, files: Sequence[Labelled], look: Look) -> Decoding:
     """Hash and decode the files; StageError where one changes meanwhile."""
-    hashes = threaded(stage, _hash, files)
+    hashes = threaded(stage, _hash, files, doing="hashing")
     readable = {h: f.file.path for f, h in zip(files, hashes, strict=True) if isinstance(h, str)}
     known = decode(stage, readable, look)
     facts = [(f, h, _facts(known.facts, h)) for f, h in zip(files, hashes, strict=True)]

@@ -331,6 +331,16 @@ def test_a_file_is_decoded_once_and_only_new_ones_later(tmp_path, monkeypatch):
     assert len(seen) == 25 + 25
 
 
+def test_progress_tells_what_is_done_and_how_fast(tmp_path):
+    told = []
+    stage = Stage(out=tmp_path / "out", emit=told.append)
+    ingest.run(stage, source=by_class(tmp_path / "pets"), image_size=8, split="exact")
+    progress = [event for event in told if event["event"] == "progress"]
+    last = {event["numbers"]["doing"]: (event["done"], event["total"]) for event in progress}
+    assert last == dict.fromkeys(("hashing", "decoding", "looking", "writing"), (20, 20))
+    assert all(e["numbers"]["files_per_second"] > 0 for e in progress if e["numbers"]["doing"] in ("hashing", "decoding"))
+
+
 def test_a_file_that_changes_while_it_is_read_stops_the_stage(tmp_path, monkeypatch):
     source = by_class(tmp_path / "pets")
     real = decoded.prepare
