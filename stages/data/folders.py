@@ -25,6 +25,7 @@ def read(stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: 
     name = name or folder.name
     try:
         how = layout(found.folders)
+        _enough(name, how, found.folders)
         placed, stray = _placed(found.candidates, how)
         _deeper(stage, placed, how, nested)
     except StageError as e:
@@ -50,6 +51,18 @@ def _placed(candidates: Sequence[Candidate], how: Layout) -> tuple[list[Labelled
     return [Labelled(c, label=at[1], split=at[0]) for c, at in places if at], [c for c, at in places if not at]
 
 
+def _enough(name: str, how: Layout, folders: Sequence[str]) -> None:
+    """StageError where there is one class alone, before anything is decoded."""
+    if len(how.classes) > 1 or how.splits:
+        return
+    inner = sorted(folder.split("/")[1] for folder in folders if folder.count("/") == 1)
+    wrapped = f"if its folders ({listed(inner, most=3)}) are the classes, give {name}/{how.classes[0]}"
+    raise StageError(
+        f"only one class ({how.classes[0]})",
+        hint=wrapped if len(inner) > 1 else "a classifier needs two: one folder a class",
+    )
+
+
 def _deeper(stage: Stage, placed: Sequence[Labelled], how: Layout, nested: Nested) -> None:
     """Say that images lie below their class's folder, or refuse it."""
     depth = 3 if how.splits else 2
@@ -62,4 +75,10 @@ def _deeper(stage: Stage, placed: Sequence[Labelled], how: Layout, nested: Neste
             f"{len(deep)} files lie deeper than their class folder: {folders}",
             hint='move them up, make these folders classes, or set nested = "join" to take them into the class above',
         )
-    stage.notice(f"{len(deep)} files in folders below their class folder are taken into the class above: {folders}")
+    inner = {label: {file.name.split("/")[depth - 1] for file in placed if file.label == label} for label in how.classes}
+    [same, *others] = inner.values()
+    alike = len(deep) == len(placed) and len(same) > 1 and all(names == same for names in others) and not how.splits
+    rename = f"; if {listed(sorted(same), most=3)} are the classes, call {listed(how.classes)} train, validation or test"
+    stage.notice(
+        f"{len(deep)} files in folders below their class folder are taken into the class above: {folders}{rename if alike else ''}"
+    )

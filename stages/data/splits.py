@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from kpipe.stage import StageError
 from stages.data.manifest import SPLITS, Item
 
-FOLDER_NAMES = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+FOLDER_NAMES = {
+    "train": "train", "training": "train", "validation": "validation", "val": "validation", "valid": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Layout:
 
 
 def layout(folders: Sequence[str]) -> Layout:
-    """The layout that folder names (relative, with "/") tell: class/, or {train,validation|val|valid,test}/class/.
+    """The layout that folder names (relative, with "/") tell: class/, or {train|training,validation|val|valid,test|testing}/class/.
 
     Folders are read as splits where there is train/ beside another split's folder, or train/ alone with folders in it.
     StageError where they can be read neither way.

@@ -114,7 +114,7 @@ def test_the_same_stage_twice_gives_the_same_bytes_with_and_without_memo(tmp_pat
     assert str(tmp_path).encode() not in b"".join(contents[0].values())
 
 
-@pytest.mark.parametrize("names", [("train", "validation", "test"), ("train", "val", "test"), ("Train", "valid", "TEST")])
+@pytest.mark.parametrize("names", [("train", "validation", "test"), ("train", "val", "test"), ("Train", "valid", "TEST"), ("Training", "val", "Testing")])
 def test_folders_that_are_split_stay_as_they_are(tmp_path, names):
     stage = ingested(tmp_path, split_folders(tmp_path / "pets", names))
     to_split = dict(zip(names, ("train", "validation", "test"), strict=True))
@@ -138,6 +138,21 @@ def test_files_in_deeper_folders_belong_to_the_class_above_and_this_is_said(tmp_
     stage = ingested(tmp_path, source)
     assert [row["label"] for row in rows(stage) if row["path"] == f"{top}cats/tabby/old/x.png"] == ["cats"]
     assert stage.notices == [f"1 files in folders below their class folder are taken into the class above: {top}cats/tabby/old"]
+
+
+def test_splits_of_other_names_are_suspected_where_all_folders_have_the_same_classes(tmp_path):
+    stage = ingested(tmp_path, split_folders(tmp_path / "pets", ("seg_test", "seg_train")))
+    assert stage.notices[0].endswith("; if cats, dogs are the classes, call seg_test, seg_train train, validation or test")
+    picture(tmp_path / "pets" / "seg_test" / "0.png", 77)
+    assert "call" not in ingested(tmp_path, tmp_path / "pets", name="b").notices[0]
+
+
+def test_a_folder_around_the_classes_is_refused_before_anything_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoded, "prepare", None)
+    by_class(tmp_path / "pets" / "PetImages")
+    with pytest.raises(StageError, match=r"pets: only one class \(PetImages\)") as caught:
+        ingested(tmp_path, tmp_path / "pets")
+    assert caught.value.hint == "if its folders (cats, dogs) are the classes, give pets/PetImages"
 
 
 @pytest.mark.parametrize(("layout", "top"), [(by_class, ""), (split_folders, "train/")])

@@ -125,7 +125,7 @@ def test_rows_that_cannot_be_true_are_told_with_their_line(tmp_path, bad, words)
         ("file,label", lambda line: line, "table.csv has no column path; it has file, label"),
         ("a,b", lambda line: line, "no column path and no label"),
         ("path,label,label", lambda line: line + ",x", "column label twice"),
-        ("path,label,split", lambda line: line + ",training", "line 2: split 'training' is none of train, validation, val"),
+        ("path,label,split", lambda line: line + ",dev", "line 2: split 'dev' is none of train, training, validation, val"),
         ("path,label,split", lambda line: line + ("," if "/3" in line else ",train"), "line 5: no split, but other rows"),
         ("path,label,split", lambda line: line + ",test", "test but no train rows"),
         ("path,label,split", lambda line: line + (",train" if "cats" in line else ",test"), "no readable image of cats in test"),
