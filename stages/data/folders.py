@@ -31,7 +31,7 @@ def read(stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: 
     except StageError as e:
         raise StageError(f"{name}: {e.message}", hint=e.hint) from None
     result = decoded(stage, placed, look)
-    loose = {c.name for c in stray if c.claims_image or recognised(c.path)}
+    outside, beside = loose(stray)
     return DataSet(
         name=name,
         source=name,
@@ -39,10 +39,16 @@ def read(stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: 
         items=result.items,
         pixels=result.pixels,
         given=sorted(set(how.splits.values())),
-        skipped=sorted([*found.unusable, *result.skipped, *((name, "outside the class folders") for name in loose)]),
-        others=sorted([*result.others, *(c.name for c in stray if c.name not in loose)]),
+        skipped=sorted([*found.unusable, *result.skipped, *outside]),
+        others=sorted([*result.others, *beside]),
         ignored=found.ignored,
     )
+
+
+def loose(stray: Sequence[Candidate]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Files outside the class folders: those that are or claim to be images, each with that reason, and all others."""
+    images = {c.name for c in stray if c.claims_image or recognised(c.path)}
+    return [(name, "outside the class folders") for name in sorted(images)], [c.name for c in stray if c.name not in images]
 
 
 def _placed(candidates: Sequence[Candidate], how: Layout) -> tuple[list[Labelled], list[Candidate]]:

@@ -145,6 +145,8 @@ def _write(entry: Entry, unpacked: Unpacked) -> None:
             path.mkdir(parents=True, exist_ok=True)
         elif entry.content is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_file():
+                unpacked.refused.append((printable(entry.name), "stands in the archive again; the last one is taken"))
             with path.open("wb") as file:
                 while piece := entry.content.read(PIECE):
                     unpacked.count(size=len(piece))

@@ -114,7 +114,10 @@ def test_the_same_stage_twice_gives_the_same_bytes_with_and_without_memo(tmp_pat
     assert str(tmp_path).encode() not in b"".join(contents[0].values())
 
 
-@pytest.mark.parametrize("names", [("train", "validation", "test"), ("train", "val", "test"), ("Train", "valid", "TEST"), ("Training", "val", "Testing")])
+@pytest.mark.parametrize(
+    "names",
+    [("train", "validation", "test"), ("train", "val", "test"), ("Train", "valid", "TEST"), ("Training", "val", "Testing")],
+)
 def test_folders_that_are_split_stay_as_they_are(tmp_path, names):
     stage = ingested(tmp_path, split_folders(tmp_path / "pets", names))
     to_split = dict(zip(names, ("train", "validation", "test"), strict=True))
