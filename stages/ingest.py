@@ -118,14 +118,9 @@ def _tell_shares(stage: Stage, items: Sequence[Item], shares: Mapping[str, float
 def _tell_skipped(stage: Stage, dataset: DataSet, on_bad_image: str) -> None:
     if not dataset.skipped:
         return
-    bad = splits.listed([f"{path} ({reason})" for path, reason in dataset.skipped], most=3)
-    total = len(dataset.items) + len(dataset.skipped)
     if on_bad_image == "error":
-        raise StageError(
-            f"{len(dataset.skipped)} of {total} images cannot be read: {bad}",
-            hint='mend or remove them, or set on_bad_image = "skip"',
-        )
-    stage.notice(f"{len(dataset.skipped)} of {total} images skipped: {bad}")
+        raise StageError(dataset.bad("cannot be read"), hint='mend or remove them, or set on_bad_image = "skip"')
+    stage.notice(dataset.bad("skipped"))
 
 
 def _write_images(stage: Stage, dataset: DataSet, items: Sequence[Item], size: tuple[int, int]) -> dict[str, list[float]]:

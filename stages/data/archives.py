@@ -18,7 +18,8 @@ from stages.data.unpacking import unpack
 def read(stage: Stage, archive: Path, look: Look, nested: folders.Nested = "join") -> DataSet:
     """The data set in an archive of class folders, the same as that of the unpacked folder.
 
-    Where it holds a single folder with folders in it, that one is read, and what lies beside is counted. Links and devices are named and not unpacked.
+    Where it holds a single folder with folders in it, that one is read, and what lies beside is counted.
+    Links and devices are named and not unpacked.
     Raises StageError for names that would leave the folder, damage, passwords, and decompression bombs.
     """
     into = stage.scratch / "unpacked"

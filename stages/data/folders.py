@@ -83,8 +83,7 @@ def _deeper(stage: Stage, placed: Sequence[Labelled], how: Layout, nested: Neste
         )
     inner = {label: {file.name.split("/")[depth - 1] for file in placed if file.label == label} for label in how.classes}
     [same, *others] = inner.values()
-    alike = len(deep) == len(placed) and len(same) > 1 and all(names == same for names in others) and not how.splits
+    suspect = len(deep) == len(placed) and len(same) > 1 and all(names == same for names in others) and not how.splits
+    told = f"{len(deep)} files in folders below their class folder are taken into the class above: {folders}"
     rename = f"; if {listed(sorted(same), most=3)} are the classes, call {listed(how.classes)} train, validation or test"
-    stage.notice(
-        f"{len(deep)} files in folders below their class folder are taken into the class above: {folders}{rename if alike else ''}"
-    )
+    stage.notice(told + rename * suspect)

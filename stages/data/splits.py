@@ -32,7 +32,7 @@ class Layout:
 
 
 def layout(folders: Sequence[str]) -> Layout:
-    """The layout that folder names (relative, with "/") tell: class/, or {train|training,validation|val|valid,test|testing}/class/.
+    """The layout that folder names (relative, with "/") tell: class/, or class/ in folders of FOLDER_NAMES.
 
     Folders are read as splits where there is train/ beside another split's folder, or train/ alone with folders in it.
     StageError where they can be read neither way.

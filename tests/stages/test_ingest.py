@@ -16,6 +16,7 @@ from stages import ingest
 from stages.data import bad_images, decoded, images, manifest
 from stages.data.files import find
 from stages.data.labels import Labels
+from stages.diagnosis import folder
 
 SHARED = Path(os.environ.get("KPIPE_SHARED", Path(__file__).parents[2].parent / "shared"))
 PHOTOGRAPHS = SHARED / "data" / "dogs_vs_cats_small"
@@ -223,6 +224,12 @@ def test_bad_images_are_skipped_and_named_with_their_reason(tmp_path):
         "3 of 23 images skipped: cats/empty.jpg (empty file), cats/page.JPG (an HTML page, not an image), "
         "dogs/cut.png (truncated)"
     ]
+
+
+def test_a_folder_that_is_diagnosed_names_what_it_skips_too(tmp_path):
+    stage = Stage(out=tmp_path / "out")
+    folder.read(stage, bad_files(by_class(tmp_path / "pets")), (8, 8))
+    assert stage.notices[0].startswith("3 of 23 images skipped: cats/empty.jpg (empty file), ")
 
 
 def test_a_damaged_image_without_an_image_suffix_is_bad_all_the_same(tmp_path):
