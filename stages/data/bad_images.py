@@ -35,7 +35,7 @@ def unidentified(path: Path) -> BadImage:
         start = file.read(512)
     if not start:
         return BadImage("empty file")
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"):
         return BadImage("HEIC, which is not supported; convert it to JPEG")
     words = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for signature, name in SIGNATURES:

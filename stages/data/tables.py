@@ -84,11 +84,14 @@ def _faults(row: Row, base: Path, images: Path) -> Iterator[str]:
         return
     if row.split and row.split not in FOLDER_NAMES.values():
         yield f"split {row.split!r} is none of {', '.join(FOLDER_NAMES)}"
+    turned = row.path.replace("\\", "/")
     shown, whose = printable(row.path), "images" if base == images else "the table"
     if os.path.isabs(row.path) or row.path[1:3] in (":\\", ":/"):
         yield f"{shown} is an absolute path; paths are relative to {whose}"
     elif row.path.split("/")[0] == "..":
         yield f"{shown} leaves {'images' if base == images else 'the folder of the table'}"
+    elif turned != row.path and not os.path.lexists(base / row.path) and os.path.lexists(base / turned):
+        yield f"{printable(turned)} is written with backslashes; write /"
     elif not _inside(base / row.path, images):
         yield f"{shown} lies outside images = {images.name}"
     else:

@@ -67,7 +67,7 @@ def run(stage: Stage, *, paths: list[str], model: str = "") -> None:
 
 
 def find(stage: Stage, path: Path, skipped: list[tuple[str, str]]) -> Iterator[Source]:
-    """The file, or every file below the folder; its broken links and the like join `skipped`. StageError where there is neither."""
+    """The file, or every file below the folder; broken links and the like join `skipped`. StageError where there is neither."""
     if path.is_dir():
         found = files.find(path)
         for name, reason in found.unusable:

@@ -254,6 +254,16 @@ def test_a_name_that_is_file_and_folder_is_an_error(tmp_path, kind):
         ingested(tmp_path, archive)
 
 
+@pytest.mark.parametrize(
+    ("start", "kind"), [(b"Rar!\x1a\x07\x01\x00", "RAR"), (b"7z\xbc\xaf'\x1c\x00\x04", "7-Zip"), (b"(\xb5/\xfd", "Zstandard")]
+)
+def test_archives_that_are_not_read_are_named(tmp_path, start, kind):
+    (tmp_path / "pets").write_bytes(start + bytes(40))
+    with pytest.raises(StageError, match=rf"pets is .*{kind}.*, which is not read") as caught:
+        ingested(tmp_path, tmp_path / "pets")
+    assert ".zip or .tar" in (caught.value.hint or "")
+
+
 def test_an_image_is_no_archive(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(StageError, match=r"a.png is a file and no archive"):

@@ -199,10 +199,11 @@ def test_hidden_and_system_entries_are_ignored_at_any_depth_and_counted(tmp_path
     (source / "cats" / "Thumbs.db").write_bytes(b"x")
     picture(source / "cats" / ".ipynb_checkpoints" / "0.png", 5)
     picture(source / "__MACOSX" / "cats" / "0.png", 5)
+    picture(source / "dogs" / "@eaDir" / "0.png" / "SYNOPHOTO_THUMB_M.jpg", 5)
     (source / "cats" / "deep").mkdir()
     (source / "cats" / "deep" / ".hidden").write_bytes(b"x")
     stage = ingested(tmp_path, source)
-    assert audit(stage)["ignored"] == 6 and audit(stage)["images"] == 20 and not audit(stage)["skipped"]
+    assert audit(stage)["ignored"] == 7 and audit(stage)["images"] == 20 and not audit(stage)["skipped"]
     assert dataset(stage)["classes"] == ["cats", "dogs"]
 
 

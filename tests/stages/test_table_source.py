@@ -91,6 +91,7 @@ def test_quoted_names_hold_delimiters_quotes_and_line_breaks(tmp_path):
     ("bad", "words"),
     [
         ("photos/cats/none.png,cats", "line 22: photos/cats/none.png: no such file or directory"),
+        (r"photos\cats\1.png,cats", "line 22: photos/cats/1.png is written with backslashes; write /"),
         ("/etc/passwd,cats", "line 22: /etc/passwd is an absolute path"),
         ("C:/photos/1.png,cats", "line 22: C:/photos/1.png is an absolute path"),
         ("../secret.png,cats", "line 22: ../secret.png leaves the folder of the table"),
