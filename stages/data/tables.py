@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,12 @@ def _missing(path: Path, shown: str, other: Path) -> Iterator[str]:
         path.stat()
     except (OSError, ValueError) as e:  # ValueError: a zero byte
         reason = (e.strerror or "unreadable").lower() if isinstance(e, OSError) else "no path"
-        meant = "; there is one in images, but paths are relative to the table" if os.path.lexists(other) else ""
+        form = next((form for form in ("NFC", "NFD") if os.path.lexists(unicodedata.normalize(form, str(path)))), None)
+        meant = (
+            "; there is one in images, but paths are relative to the table" if os.path.lexists(other)
+            else f"; there is one whose letters are composed in another way (Unicode {form})" if form
+            else ""
+        )  # fmt: skip
         yield f"{shown}: {reason}{meant}"
 
 

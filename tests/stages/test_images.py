@@ -224,6 +224,14 @@ def test_a_large_jpeg_decoded_at_reduced_size_looks_like_the_full_one(tmp_path):
     assert np.abs(picture.pixels - full).mean() < 1
 
 
+def test_reduced_decoding_of_pure_noise_stays_within_two_levels(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (1600, 1200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg", quality=90)
+    with Image.open(tmp_path / "a.jpg") as image:
+        full = np.asarray(fit(image.convert("RGB"), (150, 150), "stretch")).astype(int)
+    assert 0 < np.abs(prepare(tmp_path / "a.jpg", (150, 150), "stretch").pixels - full).mean() < 2
+
+
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the shared photographs are not here")
 def test_photographs_come_out_as_the_reference_figures_had_them():
     path = sorted((PHOTOGRAPHS / "train" / "cats").iterdir())[0]

@@ -395,6 +395,16 @@ def test_a_file_that_goes_away_while_it_is_read_is_named_and_not_remembered(tmp_
     assert [s["reason"] for s in skipped] == ["unreadable", "unreadable"]
 
 
+def test_a_known_file_that_goes_away_while_others_are_decoded_stops_nothing(tmp_path, monkeypatch):
+    source = by_class(tmp_path / "pets")
+    ingested(tmp_path, source)
+    picture(source / "cats" / "new.png", 4711)
+    real = decoded.prepare
+    monkeypatch.setattr(decoded, "prepare", lambda path, *how: (source / "dogs" / "3.png").unlink() or real(path, *how))
+    stage = ingested(tmp_path, source, name="b")
+    assert len(rows(stage)) == 21 and not audit(stage)["skipped"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_may_not_be_read_is_skipped_and_not_remembered(tmp_path):
     source = by_class(tmp_path / "pets")

@@ -140,6 +140,16 @@ def test_tables_that_cannot_be_a_data_set(tmp_path, header, change, words):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(("on_disk", "named"), [("cafe\u0301.png", "caf\u00e9.png"), ("caf\u00e9.png", "cafe\u0301.png")])
+def test_letters_that_are_composed_in_another_way_are_said(tmp_path, on_disk, named):
+    lines = pets(tmp_path)
+    picture(tmp_path / "photos" / "cats" / on_disk, 77)
+    assert len(rows(read(tmp_path, [*lines, f"photos/cats/{on_disk},cats"]))) == 21
+    form = "NFD" if len(on_disk) > len(named) else "NFC"
+    with pytest.raises(StageError, match=rf"no such file or directory; .* composed in another way \(Unicode {form}\)"):
+        read(tmp_path, [*lines, f"photos/cats/{named},cats"], name="b")
+
+
 def test_many_bad_rows_are_counted(tmp_path):
     with pytest.raises(StageError, match=r"line 2: .*; line 3: .*; line 4: .*; and 17 more"):
         read(tmp_path, ["x" + line for line in pets(tmp_path)])
