@@ -42,14 +42,17 @@ def run(
 ) -> None:
     """Give images.npy, manifest.csv, dataset.json, audit.json, duplicates.csv and pictures.json.
 
-    A folder holds one folder a class, or train/, validation/ (or val/, valid/) and test/ with one folder a class each. A
-    split that the folders do not give is drawn from the training images: `validation` and `test` are shares of each class.
+    A folder holds one folder a class, or train/ (or training/), validation/ (or val/, valid/) and test/ (or testing/) with
+    one folder a class each. A split that the folders do not give is drawn from the training images: `validation` and `test`
+    are shares of each class.
     `split`: "stable", an image that is added moves no other and the shares are kept but for chance, or "exact".
     `folds`: all images but those of test are spread over so many folds for cross-validation; train's `fold` names one.
     `subset`: a stratified sample of so many images, or of this share of them where it is below 1.
     `source` may also be an archive of such a folder, a data set of Keras, or a CSV or Parquet table of path, label and, if
     wanted, split and group; its paths are relative to it, and `images` is the folder they lie in. Transparency is composited
     over `background`; images in folders below their class's are taken into that class or, by `nested`, refused.
+    `image_size` is a side or [height, width]; `resize` stretches the picture, crops its middle, or pads it with black.
+    `on_bad_image`: a picture that cannot be read is skipped and told, or an error.
     Copies (exact, encoded anew, resized or mirrored) are never drawn into different splits or folds. `duplicates`: they are
     told; dropped from training where one lies in another split, and all but one within training; or an error.
     """
@@ -70,8 +73,11 @@ def run(
     _tell_shares(stage, items, shares, split)
     inspected = inspection.inspect(stage, items, looked, dataset.pixels, duplicates, seed)
     items = inspected.items
-    told = {"skipped": dataset.skipped, "others": dataset.others, "ignored": dataset.ignored}
-    checked = audit(items, size=size, unsampled=len(dataset.items) - len(chosen), **told) | inspected.told
+    left = len(dataset.items) - len(chosen)
+    checked = (
+        audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored, unsampled=left)
+        | inspected.told
+    )
     checked["files"] += len(checked["duplicates"]["dropped"])
     inspected.write(stage.out)
     checked["pixels"] = _write_images(stage, dataset, items, size)

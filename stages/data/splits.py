@@ -40,7 +40,9 @@ def layout(folders: Sequence[str]) -> Layout:
     inner = {top: {f.split("/")[1] for f in folders if f.startswith(f"{top}/")} for top in folders if "/" not in top}
     splits = {top: FOLDER_NAMES[top.lower()] for top in inner if top.lower() in FOLDER_NAMES}
     if not inner:
-        raise StageError("no class folders in it", hint="put the images of each class into a folder of their own")
+        raise StageError(
+            "no class folders in it", hint="put the images of each class into a folder of their own, or name them in a table"
+        )
     if len(splits) == len(inner) > 1 and "train" not in splits.values():
         raise StageError(f"{listed(list(splits))} but no train folder", hint="add train/, with one folder a class")
     train = next((top for top, split in splits.items() if split == "train"), None)
