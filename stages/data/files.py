@@ -19,7 +19,7 @@ SYSTEM_NAMES = {
 }  # fmt: skip
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2",
-    ".ppm", ".pgm",
+    ".ppm", ".pgm", ".pnm", ".pbm", ".jxl", ".psd", ".heics", ".j2k", ".jpx",
 }  # fmt: skip
 
 

@@ -160,6 +160,9 @@ def test_a_truncated_file_is_refused(tmp_path, kind, share):
         (b"some words", "not an image", NotAnImage),
         (b"\xff\xd8\xff\xe0", "JPEG file with a damaged header", BadImage),
         (b"\x00\x00\x00\x18ftypheic\x00\x00", "HEIC", BadImage),
+        (b"\x00\x00\x00\x18ftypheim\x00\x00", "HEIC", BadImage),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL", BadImage),
+        (b"8BPS\x00\x01", "Photoshop", BadImage),
     ],
 )
 def test_the_reason_says_what_the_file_is_instead(tmp_path, content, words, error):
