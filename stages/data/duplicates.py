@@ -142,8 +142,8 @@ def conflicts(items: Sequence[Item], group: Sequence[int]) -> bool:
 
 def worst(items: Sequence[Item], group: Group) -> Group:
     """Two of the copies: the first that lie in different splits, or classes, or both, if any do."""
-    pairs = combinations(group[: PAIRS_LISTED + 1], 2)
-    return list(max(pairs, key=lambda pair: crosses(items, pair) + conflicts(items, pair)))
+    pairs = [list(pair) for pair in combinations(group[: PAIRS_LISTED + 1], 2)]
+    return max(pairs, key=lambda pair: crosses(items, pair) + conflicts(items, pair))
 
 
 def telling(items: Sequence[Item], copies: Copies, most: int) -> Iterator[dict[str, Any]]:
