@@ -42,14 +42,17 @@ def run(
 ) -> None:
     """Give images.npy, manifest.csv, dataset.json, audit.json, duplicates.csv and pictures.json.
 
-    A folder holds one folder a class, or train/, validation/ (or val/, valid/) and test/ with one folder a class each. A
-    split that the folders do not give is drawn from the training images: `validation` and `test` are shares of each class.
+    A folder holds one folder a class, or train/ (or training/), validation/ (or val/, valid/) and test/ (or testing/) with
+    one folder a class each. A split that the folders do not give is drawn from the training images: `validation` and `test`
+    are shares of each class.
     `split`: "stable", an image that is added moves no other and the shares are kept but for chance, or "exact".
     `folds`: all images but those of test are spread over so many folds for cross-validation; train's `fold` names one.
     `subset`: a stratified sample of so many images, or of this share of them where it is below 1.
     `source` may also be an archive of such a folder, a data set of Keras, or a CSV or Parquet table of path, label and, if
     wanted, split and group; its paths are relative to it, and `images` is the folder they lie in. Transparency is composited
     over `background`; images in folders below their class's are taken into that class or, by `nested`, refused.
+    `image_size` is a side or [height, width]; `resize` stretches the picture, crops its middle, or pads it with black.
+    `on_bad_image`: a picture that cannot be read is skipped and told, or an error.
     Copies (exact, encoded anew, resized or mirrored) are never drawn into different splits or folds. `duplicates`: they are
     told; dropped from training where one lies in another split, and all but one within training; or an error.
     """
@@ -63,15 +66,18 @@ def run(
     if sum(shares.values()) >= 1:
         raise StageError(f"validation = {validation} and test = {test} leave nothing to train on", hint="keep their sum below 1")
     chosen = manifest.numbered(dataset.items if subset is None else stratified(dataset.items, subset, seed))
-    looked = inspection.look(chosen, dataset.pixels, size)
+    looked = inspection.look(stage, chosen, dataset.pixels, size)
     held = assignment.units(chosen, looked.found.all.tolist())
     items = assignment.assign(chosen, shares, seed, split, held)
     items = assignment.fold(items, folds, seed, split, held) if folds else items
-    if split == "stable":
-        _tell_shares(stage, items, shares)
+    _tell_shares(stage, items, shares, split)
     inspected = inspection.inspect(stage, items, looked, dataset.pixels, duplicates, seed)
     items = inspected.items
-    checked = audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored) | inspected.told
+    left = len(dataset.items) - len(chosen)
+    checked = (
+        audit(items, size=size, skipped=dataset.skipped, others=dataset.others, ignored=dataset.ignored, unsampled=left)
+        | inspected.told
+    )
     checked["files"] += len(checked["duplicates"]["dropped"])
     inspected.write(stage.out)
     checked["pixels"] = _write_images(stage, dataset, items, size)
@@ -104,26 +110,23 @@ def split_by(given: Collection[str], shares: Collection[str]) -> str:
     return "as found" if not shares else f"as found, {' and '.join(shares)} drawn from train by kpipe"
 
 
-def _tell_shares(stage: Stage, items: Sequence[Item], shares: Mapping[str, float]) -> None:
-    """Say where chance left a split another share than was asked for."""
+def _tell_shares(stage: Stage, items: Sequence[Item], shares: Mapping[str, float], split: str) -> None:
+    """Say where chance, or groups and copies that stay together, left a split another share than was asked for."""
     total = sum(item.split in ("train", *shares) for item in items)
+    rounding = len({item.label for item in items}) / total if split == "exact" else 0.0  # an image of each class
+    why = "groups or copies that stay together are too large for it" if split == "exact" else 'split = "exact" comes closer'
     for name, share in shares.items():
         found = sum(item.split == name for item in items) / total
-        if abs(found - share) > OFF * share:
-            stage.notice(f'{name} has {found:.1%} of the images instead of {share:.1%}; split = "exact" comes closer')
+        if abs(found - share) > max(OFF * share, rounding):
+            stage.notice(f"{name} has {found:.1%} of the images instead of {share:.1%}; {why}")
 
 
 def _tell_skipped(stage: Stage, dataset: DataSet, on_bad_image: str) -> None:
     if not dataset.skipped:
         return
-    bad = splits.listed([f"{path} ({reason})" for path, reason in dataset.skipped], most=3)
-    total = len(dataset.items) + len(dataset.skipped)
     if on_bad_image == "error":
-        raise StageError(
-            f"{len(dataset.skipped)} of {total} images cannot be read: {bad}",
-            hint='mend or remove them, or set on_bad_image = "skip"',
-        )
-    stage.notice(f"{len(dataset.skipped)} of {total} images skipped: {bad}")
+        raise StageError(dataset.bad("cannot be read"), hint='mend or remove them, or set on_bad_image = "skip"')
+    stage.notice(dataset.bad("skipped"))
 
 
 def _write_images(stage: Stage, dataset: DataSet, items: Sequence[Item], size: tuple[int, int]) -> dict[str, list[float]]:
@@ -132,7 +135,7 @@ def _write_images(stage: Stage, dataset: DataSet, items: Sequence[Item], size: t
         disk.new_array(stage.out / "images.npy", np.uint8, (len(items), *size, 3), f"{len(items):,} images", decoded.HINT)
     )
     sums, squares, pixels = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
-    for item in items:
+    for item in decoded.counted(stage, items, "writing"):
         picture = dataset.pixels(item)
         images[item.row] = picture
         if item.split == "train":

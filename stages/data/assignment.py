@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Literal
 
 from kpipe.stage import StageError
@@ -61,6 +62,7 @@ def assign(
         replace(item, split=places[name]) if is_free else item for item, name, is_free in zip(items, names, free, strict=True)
     ]
     check_groups(placed)
+    check_classes(placed, classes, shares)
     return placed
 
 
@@ -93,19 +95,25 @@ def distance(value: float, low: float, high: float) -> float:
 
 
 def ranked(classes: Classes, shares: Mapping[str, float], seed: int) -> Places:
-    """Within each class, by rank of the numbers: every split its share of the images, rounded, and at least one unit."""
+    """Within each class, by rank of the numbers: every split its share of the images, rounded, and at least one unit.
+
+    A unit that would leave a split further off than it is goes to train.
+    """
     places: Places = {}
-    for label, units in classes.items():
+    for label, units in sorted(classes.items(), key=lambda found: len(found[1])):  # units that classes share: the rarest chooses
         enough(label, units, shares)
         total = sum(units.values())
         wanted = {split: max(int(total * share + 0.5), 1) for split, share in shares.items()}
         if sum(wanted.values()) >= total:
-            raise too_few(label, units, shares)
-        held = Counter({split: sum(units[name] for name in units if places.get(name) == split) for split in wanted})
-        for name in sorted(units, key=lambda name: number(name, seed)):
-            if name not in places:
-                places[name] = next((split for split in wanted if held[split] < wanted[split]), "train")
-                held[places[name]] += units[name]
+            smaller = ", ".join(f"{split} = {share}" for split, share in shares.items())
+            raise too_few(label, units, shares, f"add images, or give smaller shares: {smaller}")
+        held = Counter({split: sum(units[name] for name in units if places.get(name) == split) for split in (*wanted, "train")})
+        new = sorted((name for name in units if name not in places), key=lambda name: number(name, seed))
+        for left, name in zip(range(len(new), 0, -1), new, strict=True):
+            empty = [split for split in held if not held[split]]
+            fitting = [*(split for split in wanted if units[name] <= 2 * (wanted[split] - held[split])), "train"]
+            places[name] = fitting[0] if left > len(empty) else [*(split for split in fitting if split in empty), *empty][0]
+            held[places[name]] += units[name]
     return places
 
 
@@ -120,17 +128,25 @@ def by_class(images: Iterable[tuple[str, str]]) -> Classes:
 def enough(label: str, units: Mapping[str, int], shares: Mapping[str, float]) -> None:
     """StageError where there are fewer units than splits."""
     if len(units) <= len(shares):
-        raise too_few(label, units, shares)
+        raise too_few(label, units, shares, f"it needs {len(shares) + 1} at least: add images, or remove the class")
 
 
-def too_few(label: str, units: Mapping[str, int], shares: Mapping[str, float]) -> StageError:
+def too_few(label: str, units: Mapping[str, int], shares: Mapping[str, float], hint: str) -> StageError:
     """The error of a class that is too small to be spread."""
     groups = any(name.startswith("group ") for name in units)
     what = f"{len(units)} {'group' if groups else 'different image'}{'s' * (len(units) != 1)}"
-    return StageError(
-        f"class {label!r} has {what}, too few for {listed(['train', *shares])}",
-        hint="add images, or give smaller shares: " + ", ".join(f"{split} = {share}" for split, share in shares.items()),
-    )
+    return StageError(f"class {label!r} has {what}, too few for {listed(['train', *shares])}", hint=hint)
+
+
+def check_classes(items: Sequence[Item], classes: Iterable[str], shares: Mapping[str, float]) -> None:
+    """StageError where a class that was spread has no image in a split: others took the groups that it shares with them."""
+    found = {(item.label, item.split) for item in items}
+    for label, split in product(classes, ("train", *shares)):
+        if (label, split) not in found:
+            raise StageError(
+                f"class {label!r} has no image in {split}: it shares its groups, or copies of its images, with other classes",
+                hint="give another seed, or add images of this class alone",
+            )
 
 
 def check_groups(items: Sequence[Item]) -> None:

@@ -13,14 +13,25 @@ OTHERS_LISTED = 50
 
 
 def audit(
-    items: Sequence[Item], *, size: tuple[int, int], skipped: Sequence[tuple[str, str]], others: Sequence[str], ignored: int
+    items: Sequence[Item],
+    *,
+    size: tuple[int, int],
+    skipped: Sequence[tuple[str, str]],
+    others: Sequence[str],
+    ignored: int,
+    unsampled: int = 0,
 ) -> dict[str, Any]:
-    """Counts, sizes and imbalance as plain data. `skipped` are (path, reason), `others` no images at all."""
+    """Counts, sizes and imbalance as plain data.
+
+    `skipped` are (path, reason), `others` no images at all, `unsampled` the number of images that a sample left out.
+    """
     return {
-        "files": len(items) + len(skipped) + len(others),
+        "files": len(items) + unsampled + len(skipped) + len(others),
         "images": len(items),
+        "unsampled": unsampled,
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
         "others": list(others[:OTHERS_LISTED]),
+        "other_files": len(others),
         "ignored": ignored,
         "formats": dict(sorted(Counter(item.format for item in items).items())),
         "modes": dict(sorted(Counter(item.mode for item in items).items())),

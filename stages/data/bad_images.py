@@ -15,6 +15,7 @@ SIGNATURES = (  # what a file that is no readable image begins with, after white
     (b"\x89png", "a PNG file with a damaged header"),
     (b"gif8", "a GIF file with a damaged header"),
 )
+OTHER_KINDS = ((b"8BPS", "a Photoshop document"), (b"\xff\x0a", "JPEG XL"), (b"\x00\x00\x00\x0cJXL ", "JPEG XL"))
 
 
 class BadImage(Exception):
@@ -35,8 +36,10 @@ def unidentified(path: Path) -> BadImage:
         start = file.read(512)
     if not start:
         return BadImage("empty file")
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"):
         return BadImage("HEIC, which is not supported; convert it to JPEG")
+    if kind := next((kind for magic, kind in OTHER_KINDS if start.startswith(magic)), ""):
+        return BadImage(f"{kind}, which is not supported; convert it to JPEG")
     words = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for signature, name in SIGNATURES:
         if words.startswith(signature):

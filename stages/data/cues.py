@@ -26,14 +26,13 @@ def find(items: Sequence[Item], traits: Traits, seed: int) -> list[dict[str, Any
     """For each property that is not the same everywhere, how well it predicts the class of training images, best first.
 
     [{"property", "score": balanced accuracy of a shallow decision tree in stratified cross-validation, "interval": its 95%
-    interval, "chance", "images", "typical": class -> median or most frequent value}]. Nothing where a class has too few.
+    interval, "chance", "images", "typical": class -> median or most frequent value}]. Nothing where `too_few` names a class.
     """
-    training = np.array([i for i, item in enumerate(items) if item.split == "train"])
-    rows = np.sort(np.random.default_rng([seed, len(training)]).permutation(training)[:MOST])
-    labels = np.array([items[i].label for i in rows])
-    classes, counts = np.unique(labels, return_counts=True)
-    if len(classes) < 2 or counts.min() < FOLDS:
+    if too_few(items, seed):
         return []
+    rows = looked_at(items, seed)
+    labels = np.array([items[i].label for i in rows])
+    classes = np.unique(labels)
     told = []
     for name, features, shown in properties([items[i] for i in rows], traits.of(rows)):
         if (features == features[0]).all():
@@ -44,6 +43,18 @@ def find(items: Sequence[Item], traits: Traits, seed: int) -> list[dict[str, Any
             "chance": round(1 / len(classes), 4), "images": len(rows), "typical": typical(shown, labels),
         })  # fmt: skip
     return sorted(told, key=lambda cue: -cue["score"])
+
+
+def looked_at(items: Sequence[Item], seed: int) -> NDArray[np.int64]:
+    """Positions of the training images, or of a sample of so many that they are quickly looked at."""
+    training = np.array([i for i, item in enumerate(items) if item.split == "train"])
+    return np.sort(np.random.default_rng([seed, len(training)]).permutation(training)[:MOST])
+
+
+def too_few(items: Sequence[Item], seed: int) -> list[str]:
+    """Classes with fewer images among those looked at than there are folds, so that nothing can be cross-validated."""
+    counts = Counter(items[i].label for i in looked_at(items, seed))
+    return sorted(label for label in {item.label for item in items} if counts[label] < FOLDS)
 
 
 def properties(items: Sequence[Item], traits: Traits) -> Iterator[tuple[str, NDArray[Any], Sequence[Any]]]:

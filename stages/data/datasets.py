@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data.manifest import Item
+from stages.data.splits import listed
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,8 @@ class DataSet:
     skipped: Sequence[tuple[str, str]] = ()  # path, reason: bad images
     others: Sequence[str] = ()  # paths of files that neither are nor claim to be images
     ignored: int = 0  # hidden and system entries
+
+    def bad(self, verb: str) -> str:
+        """How many images were skipped, and the reasons of the first: "3 of 23 images `verb`: a.jpg (truncated), ..."."""
+        first = listed([f"{path} ({reason})" for path, reason in self.skipped], most=3)
+        return f"{len(self.skipped)} of {len(self.items) + len(self.skipped)} images {verb}: {first}"

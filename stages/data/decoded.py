@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,7 +81,7 @@ def _decode_into(folder: Path, stage: Stage, files: Mapping[str, Path], look: Lo
             return None
         return facts
 
-    facts = threaded(stage, one, list(enumerate(files.items())))
+    facts = threaded(stage, one, list(enumerate(files.items())), doing="decoding")
     images.close()
     index = {content: found for content, found in zip(files, facts, strict=True) if found is not None}
     (folder / "index.json").write_text(json.dumps(index, indent=0))
@@ -107,9 +108,10 @@ def content_hash(path: Path) -> str:
         raise explained(e) from None
 
 
-def threaded(stage: Stage, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-    """function(item) of all items, in order, on all cores; Pillow and hashlib release the GIL."""
+def threaded(stage: Stage, function: Callable[[In], Out], items: Sequence[In], doing: str) -> list[Out]:
+    """function(item) of all items, in order, on all cores; Pillow and hashlib release the GIL. `doing` is told as progress."""
     results: list[Out] = []
+    began = time.perf_counter()
     parts = [items[start : start + PART] for start in range(0, len(items), PART)]  # a future takes more memory than a result
     step = max(len(parts) // 100, 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -118,8 +120,18 @@ def threaded(stage: Stage, function: Callable[[In], Out], items: Sequence[In]) -
             for done, found in enumerate(pool.map(lambda part: [function(item) for item in part], parts), start=1):
                 results += found
                 if done % step == 0:
-                    stage.progress(len(results), len(items))
+                    rate = len(results) / (time.perf_counter() - began)
+                    stage.progress(len(results), len(items), doing=doing, files_per_second=rate)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     return results
+
+
+def counted(stage: Stage, items: Sequence[In], doing: str) -> Iterator[In]:
+    """The items; what has been taken is told as progress."""
+    step = max(len(items) // 100, 1)
+    for done, item in enumerate(items, start=1):
+        yield item
+        if done % step == 0:
+            stage.progress(done, len(items), doing=doing)

@@ -140,10 +140,17 @@ def conflicts(items: Sequence[Item], group: Sequence[int]) -> bool:
     return len({items[i].label for i in group}) > 1
 
 
+def worst(items: Sequence[Item], group: Group) -> Group:
+    """Two of the copies: the first that lie in different splits, or classes, or both, if any do."""
+    pairs = [list(pair) for pair in combinations(group[: PAIRS_LISTED + 1], 2)]
+    return max(pairs, key=lambda pair: crosses(items, pair) + conflicts(items, pair))
+
+
 def telling(items: Sequence[Item], copies: Copies, most: int) -> Iterator[dict[str, Any]]:
     """The pairs to look at, at most so many exact and so many near ones: across splits or classes first."""
     near = zip(copies.near.pairs.tolist(), copies.near.similarity.tolist(), copies.near.mirrored.tolist(), strict=True)
-    pairs = [("exact", pair[:2], 1.0, False) for pair in groups(copies.exact)] + [("near", p, s, m) for p, s, m in near]
+    pairs = [("exact", worst(items, group), 1.0, False) for group in groups(copies.exact)]
+    pairs += [("near", pair, similarity, mirrored) for pair, similarity, mirrored in near]
     pairs.sort(key=lambda told: -crosses(items, told[1]) - conflicts(items, told[1]))
     for kind in ("exact", "near"):
         for _, pair, similarity, mirrored in [told for told in pairs if told[0] == kind][:most]:

@@ -13,10 +13,13 @@ from kpipe.stage import StageError
 Identity = tuple[int, int]  # device and inode
 ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-SYSTEM_NAMES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information"}
+SYSTEM_NAMES = {
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "lost+found",
+    "@eadir", "#recycle",  # of Synology's network storage, which puts small copies of all pictures there
+}  # fmt: skip
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2",
-    ".ppm", ".pgm",
+    ".ppm", ".pgm", ".pnm", ".pbm", ".jxl", ".psd", ".heics", ".j2k", ".jpx",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from kpipe.stage import Stage, StageError
 from stages.data.datasets import DataSet
 from stages.data.files import Candidate, find
-from stages.data.images import Look
+from stages.data.images import Look, recognised
 from stages.data.labelled import Labelled, decoded
 from stages.data.splits import Layout, layout, listed
 
@@ -25,12 +25,13 @@ def read(stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: 
     name = name or folder.name
     try:
         how = layout(found.folders)
+        _enough(name, how, found.folders)
         placed, stray = _placed(found.candidates, how)
         _deeper(stage, placed, how, nested)
     except StageError as e:
         raise StageError(f"{name}: {e.message}", hint=e.hint) from None
     result = decoded(stage, placed, look)
-    outside = [(c.name, "outside the class folders") for c in stray if c.claims_image]
+    outside, beside = loose(stray)
     return DataSet(
         name=name,
         source=name,
@@ -39,15 +40,33 @@ def read(stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: 
         pixels=result.pixels,
         given=sorted(set(how.splits.values())),
         skipped=sorted([*found.unusable, *result.skipped, *outside]),
-        others=sorted([*result.others, *(c.name for c in stray if not c.claims_image)]),
+        others=sorted([*result.others, *beside]),
         ignored=found.ignored,
     )
+
+
+def loose(stray: Sequence[Candidate]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Files outside the class folders: those that are or claim to be images, each with that reason, and all others."""
+    images = {c.name for c in stray if c.claims_image or recognised(c.path)}
+    return [(name, "outside the class folders") for name in sorted(images)], [c.name for c in stray if c.name not in images]
 
 
 def _placed(candidates: Sequence[Candidate], how: Layout) -> tuple[list[Labelled], list[Candidate]]:
     """The files in class folders, with their class, and those outside."""
     places = [(c, how.place(c.name)) for c in candidates]
     return [Labelled(c, label=at[1], split=at[0]) for c, at in places if at], [c for c, at in places if not at]
+
+
+def _enough(name: str, how: Layout, folders: Sequence[str]) -> None:
+    """StageError where there is one class alone, before anything is decoded."""
+    if len(how.classes) > 1 or how.splits:
+        return
+    inner = sorted(folder.split("/")[1] for folder in folders if folder.count("/") == 1)
+    wrapped = f"if its folders ({listed(inner, most=3)}) are the classes, give {name}/{how.classes[0]}"
+    raise StageError(
+        f"only one class ({how.classes[0]})",
+        hint=wrapped if len(inner) > 1 else "a classifier needs two: one folder a class",
+    )
 
 
 def _deeper(stage: Stage, placed: Sequence[Labelled], how: Layout, nested: Nested) -> None:
@@ -62,4 +81,9 @@ def _deeper(stage: Stage, placed: Sequence[Labelled], how: Layout, nested: Neste
             f"{len(deep)} files lie deeper than their class folder: {folders}",
             hint='move them up, make these folders classes, or set nested = "join" to take them into the class above',
         )
-    stage.notice(f"{len(deep)} files in folders below their class folder are taken into the class above: {folders}")
+    inner = {label: {file.name.split("/")[depth - 1] for file in placed if file.label == label} for label in how.classes}
+    [same, *others] = inner.values()
+    suspect = len(deep) == len(placed) and len(same) > 1 and all(names == same for names in others) and not how.splits
+    told = f"{len(deep)} files in folders below their class folder are taken into the class above: {folders}"
+    rename = f"; if {listed(sorted(same), most=3)} are the classes, call {listed(how.classes)} train, validation or test"
+    stage.notice(told + rename * suspect)

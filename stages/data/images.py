@@ -54,6 +54,7 @@ def prepare(path: Path, size: tuple[int, int], resize: Resize, background: RGB =
     """The picture in a file as a network is given it, at `size` = (height, width). The content decides, not the suffix.
 
     Upright by its EXIF orientation, transparency over `background`, 16 bits scaled to 8, the first frame of an animation.
+    A large JPEG is decoded at reduced size: less than one level of 255 away on average in photographs, 1.2 in pure noise.
     Raises BadImage with the reason: no image, damaged, truncated, or above PIXEL_CAP.
     """
     try:
@@ -71,16 +72,27 @@ def prepare(path: Path, size: tuple[int, int], resize: Resize, background: RGB =
         raise explained(e) from None
 
 
+def recognised(path: Path) -> bool:
+    """Whether a file begins as an image does, whatever its name; nothing is decoded."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # as in `prepare`
+        return False
+
+
 def _prepare(image: Image.Image, size: tuple[int, int], resize: Resize, background: RGB) -> Picture:
     width, height = image.size
     if width * height > PIXEL_CAP:
         raise BadImage(f"{width} x {height} pixels, more than the cap of {PIXEL_CAP:,}")
     mode, kind = image.mode, image.format or ""
     clear = raw_transparency(image)
-    orientation = _orientation(image)  # loads a PNG
     # A large JPEG is decoded at 1/2, 1/4 or 1/8 where twice the asked size remains (as Pillow's reducing_gap=2.0).
     image.draft(None, (2 * max(size), 2 * max(size)))
     image.load()
+    orientation = _orientation(image)  # Pillow turns a TIFF while it loads it, and tells its upright size before
     upright = to_rgb(image, background, clear)
     if orientation in UPRIGHT:
         upright = upright.transpose(UPRIGHT[orientation])

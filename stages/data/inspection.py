@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
 from stages import json_files
-from stages.data import copies, cues, duplicates, manifest, outliers, perceptual, splits, thumbnail, traits
+from stages.data import copies, cues, decoded, duplicates, manifest, outliers, perceptual, splits, thumbnail, traits
 from stages.data.duplicates import Copies
 from stages.data.manifest import Item
 from stages.data.traits import Traits
@@ -46,9 +46,9 @@ class Looked:
     found: Copies
 
 
-def look(items: Sequence[Item], pixels: Pixels, size: tuple[int, int]) -> Looked:
+def look(stage: Stage, items: Sequence[Item], pixels: Pixels, size: tuple[int, int]) -> Looked:
     """Look at every prepared picture once."""
-    seen = traits.measure((pixels(item) for item in items), size)
+    seen = traits.measure((pixels(item) for item in decoded.counted(stage, items, "looking")), size)
     return Looked(seen, duplicates.find(items, seen))
 
 
@@ -69,9 +69,11 @@ def inspect(stage: Stage, items: Sequence[Item], looked: Looked, pixels: Pixels,
             "handling": handling,
             "shown": shown,
             "dropped": [{"path": items[row].path, "copy_of": items[of].path} for row, of in surplus.items()],
+            "dropped_conflicts": sum(items[row].label != items[of].label for row, of in surplus.items()),
         },
         "outliers": outliers.find(kept, seen.of(rows)),
         "cues": cues.find(kept, seen.of(rows), seed),
+        "too_few_for_cues": cues.too_few(kept, seed),
     }
     _notice(stage, told["duplicates"])
     paths = set(_paths(told))
@@ -89,7 +91,8 @@ def _refuse(items: Sequence[Item], found: Copies) -> None:
     if not (groups := duplicates.groups(found.all)):
         return
     groups.sort(key=lambda group: -duplicates.crosses(items, group) - duplicates.conflicts(items, group))
-    pairs = splits.listed([f"{items[a].path} = {items[b].path}" for a, b, *_ in groups], most=3)
+    worst = [duplicates.worst(items, group) for group in groups]
+    pairs = splits.listed([f"{items[a].path} = {items[b].path}" for a, b in worst], most=3)
     raise StageError(
         f"images that are copies of others: {sum(len(group) - 1 for group in groups)}, {pairs}",
         hint='remove one of each, or set duplicates = "drop" (copies leave training) or "report"',
@@ -110,7 +113,8 @@ def _notice(stage: Stage, told: Mapping[str, Any]) -> None:
     if dropped := told["dropped"]:
         first = splits.listed([f"{one['path']} = {one['copy_of']}" for one in dropped], most=3)
         images = "image" if len(dropped) == 1 else "images"
-        stage.notice(f"{len(dropped)} training {images} dropped, for which copies stay: {first}")
+        other = f"; {told['dropped_conflicts']} of another class than its copy" if told["dropped_conflicts"] else ""
+        stage.notice(f"{len(dropped)} training {images} dropped, for which copies stay: {first}{other}")
     exact, near = told["across_splits"], told["near"]["across_splits"]
     if exact + near:
         hint = "" if told["handling"] == "drop" else '; set duplicates = "drop" to take them out of training'

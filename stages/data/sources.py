@@ -9,7 +9,7 @@ from stages.data import archives, folders, keras_sets, samples, tables
 from stages.data.datasets import DataSet
 from stages.data.folders import Nested
 from stages.data.images import Look
-from stages.data.unpacking import is_archive
+from stages.data.unpacking import is_archive, other_archive
 
 
 def dataset_of(stage: Stage, source: str | Path, images: Path | None, look: Look, nested: Nested) -> DataSet:
@@ -26,6 +26,8 @@ def dataset_of(stage: Stage, source: str | Path, images: Path | None, look: Look
         return folders.read(stage, source, look, nested)
     if not table:
         return archives.read(stage, source, look, nested)
+    if packer := other_archive(source):
+        raise StageError(f"{source.name} is {packer}, which is not read", hint="unpack it, or make a .zip or .tar of it")
     if not images:
         raise StageError(
             f"{source.name} is a file and no archive; a table of images needs their folder, so that changed images are noticed",

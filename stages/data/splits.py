@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from kpipe.stage import StageError
 from stages.data.manifest import SPLITS, Item
 
-FOLDER_NAMES = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+FOLDER_NAMES = {
+    "train": "train", "training": "train", "validation": "validation", "val": "validation", "valid": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Layout:
 
 
 def layout(folders: Sequence[str]) -> Layout:
-    """The layout that folder names (relative, with "/") tell: class/, or {train,validation|val|valid,test}/class/.
+    """The layout that folder names (relative, with "/") tell: class/, or class/ in folders of FOLDER_NAMES.
 
     Folders are read as splits where there is train/ beside another split's folder, or train/ alone with folders in it.
     StageError where they can be read neither way.
@@ -37,7 +40,9 @@ def layout(folders: Sequence[str]) -> Layout:
     inner = {top: {f.split("/")[1] for f in folders if f.startswith(f"{top}/")} for top in folders if "/" not in top}
     splits = {top: FOLDER_NAMES[top.lower()] for top in inner if top.lower() in FOLDER_NAMES}
     if not inner:
-        raise StageError("no class folders in it", hint="put the images of each class into a folder of their own")
+        raise StageError(
+            "no class folders in it", hint="put the images of each class into a folder of their own, or name them in a table"
+        )
     if len(splits) == len(inner) > 1 and "train" not in splits.values():
         raise StageError(f"{listed(list(splits))} but no train folder", hint="add train/, with one folder a class")
     train = next((top for top, split in splits.items() if split == "train"), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +85,14 @@ def _faults(row: Row, base: Path, images: Path) -> Iterator[str]:
         return
     if row.split and row.split not in FOLDER_NAMES.values():
         yield f"split {row.split!r} is none of {', '.join(FOLDER_NAMES)}"
+    turned = row.path.replace("\\", "/")
     shown, whose = printable(row.path), "images" if base == images else "the table"
     if os.path.isabs(row.path) or row.path[1:3] in (":\\", ":/"):
         yield f"{shown} is an absolute path; paths are relative to {whose}"
     elif row.path.split("/")[0] == "..":
         yield f"{shown} leaves {'images' if base == images else 'the folder of the table'}"
+    elif turned != row.path and not os.path.lexists(base / row.path) and os.path.lexists(base / turned):
+        yield f"{printable(turned)} is written with backslashes; write /"
     elif not _inside(base / row.path, images):
         yield f"{shown} lies outside images = {images.name}"
     else:
@@ -105,7 +109,12 @@ def _missing(path: Path, shown: str, other: Path) -> Iterator[str]:
         path.stat()
     except (OSError, ValueError) as e:  # ValueError: a zero byte
         reason = (e.strerror or "unreadable").lower() if isinstance(e, OSError) else "no path"
-        meant = "; there is one in images, but paths are relative to the table" if os.path.lexists(other) else ""
+        form = next((form for form in ("NFC", "NFD") if os.path.lexists(unicodedata.normalize(form, str(path)))), None)
+        meant = (
+            "; there is one in images, but paths are relative to the table" if os.path.lexists(other)
+            else f"; there is one whose letters are composed in another way (Unicode {form})" if form
+            else ""
+        )  # fmt: skip
         yield f"{shown}: {reason}{meant}"
 
 

@@ -23,6 +23,7 @@ MOST_RATIO = 200  # unpacked bytes to the archive's own; photographs do not get 
 SMALL = 100 * 10**6  # unpacked bytes up to which the ratio does not matter
 DEEPEST = 200  # folders above a file
 ZIP, COMPRESSED = (b"PK\x03\x04", b"PK\x05\x06"), (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
+OTHERS = ((b"Rar!", "a RAR archive"), (b"7z\xbc\xaf'\x1c", "a 7-Zip archive"), (b"\x28\xb5\x2f\xfd", "compressed by Zstandard"))
 PIECE = 1 << 20
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 
@@ -69,6 +70,13 @@ def is_archive(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(6)
     return start.startswith((*ZIP, *COMPRESSED)) or tarfile.is_tarfile(path)
+
+
+def other_archive(path: Path) -> str:
+    """What an archive is that nothing here unpacks; empty for other files."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    return next((name for magic, name in OTHERS if start.startswith(magic)), "")
 
 
 def is_zip(path: Path) -> bool:
@@ -145,6 +153,8 @@ def _write(entry: Entry, unpacked: Unpacked) -> None:
             path.mkdir(parents=True, exist_ok=True)
         elif entry.content is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_file():
+                unpacked.refused.append((printable(entry.name), "stands in the archive again; the last one is taken"))
             with path.open("wb") as file:
                 while piece := entry.content.read(PIECE):
                     unpacked.count(size=len(piece))

@@ -55,6 +55,8 @@ def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
     if not path.is_dir():
         raise StageError(f"{path}: no such folder", hint=LAYOUT)
     found = folders.read(stage, path, Look(size))
+    if found.skipped:
+        stage.notice(found.bad("skipped"))
     splits.check_classes(found.items, found.classes, found.given)
     shares = {} if "validation" in found.given else {"validation": VALIDATION}
     if shares:

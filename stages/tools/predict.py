@@ -49,9 +49,9 @@ def run(stage: Stage, *, paths: list[str], model: str = "") -> None:
     cannot be read are named and skipped; StageError where no picture is left, or the model cannot be found or read.
     """
     device.prepare()
-    sources = [source for path in paths for source in find(Path(path))]
-    classifier = choose(stage, model)
     skipped: list[tuple[str, str]] = []
+    sources = [source for path in paths for source in find(stage, Path(path), skipped)]
+    classifier = choose(stage, model)
     rows: list[list[str]] = []
     for start in range(0, len(sources), CHUNK):
         prepared = list(prepare(stage, sources[start : start + CHUNK], classifier, skipped))
@@ -66,10 +66,13 @@ def run(stage: Stage, *, paths: list[str], model: str = "") -> None:
     write(stage.out / "skipped.csv", ["path", "reason"], skipped)
 
 
-def find(path: Path) -> Iterator[Source]:
-    """The file, or every file below the folder; StageError where there is neither."""
+def find(stage: Stage, path: Path, skipped: list[tuple[str, str]]) -> Iterator[Source]:
+    """The file, or every file below the folder; broken links and the like join `skipped`. StageError where there is neither."""
     if path.is_dir():
-        yield from (Source(found.path, (path / found.name).as_posix(), named=False) for found in files.find(path).candidates)
+        found = files.find(path)
+        for name, reason in found.unusable:
+            skip(stage, (path / name).as_posix(), reason, skipped)
+        yield from (Source(file.path, (path / file.name).as_posix(), named=False) for file in found.candidates)
     elif path.is_file():
         yield Source(path, path.as_posix(), named=True)
     else:
@@ -132,8 +135,13 @@ def prepare(
         except BadImage as e:
             claims = files.Candidate(source.path, source.name).claims_image
             if source.named or claims or not isinstance(e, NotAnImage):
-                skipped.append((source.name, str(e)))
-                stage.notice(f"skipped {source.name}: {e}")
+                skip(stage, source.name, str(e), skipped)
+
+
+def skip(stage: Stage, name: str, reason: str, skipped: list[tuple[str, str]]) -> None:
+    """Note a file that cannot be classified, and say so."""
+    skipped.append((name, reason))
+    stage.notice(f"skipped {name}: {reason}")
 
 
 def answers(classifier: Classifier, names: list[str], pixels: NDArray[np.uint8]) -> list[list[str]]:

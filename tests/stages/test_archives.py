@@ -76,6 +76,37 @@ def test_a_single_folder_around_the_data_set_is_gone_into_and_said(tmp_path, kin
     assert rows(stage) == rows(ingested(tmp_path, source, name="folder"))
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_files_beside_the_only_folder_are_told(tmp_path, kind):
+    source = by_class(tmp_path / "pets" / "PetImages")
+    picture(tmp_path / "pets" / "__MACOSX" / "PetImages" / "._0.png", 1)
+    (tmp_path / "pets" / "licence.pdf").write_text("%PDF")
+    picture(tmp_path / "pets" / "cover", 2)
+    stage = ingested(tmp_path, packed(tmp_path / "pets", tmp_path / f"a.{kind}"))
+    assert stage.notices == [
+        f"a.{kind}: the data set is the folder PetImages/ in it",
+        "1 of 21 images skipped: /cover (outside the class folders)",
+    ]
+    assert rows(stage) == rows(ingested(tmp_path, source, name="folder"))
+    found = audit(stage)
+    assert (found["others"], found["ignored"], found["files"], found["skipped"]) == (
+        ["/licence.pdf"],
+        1,
+        22,
+        [{"path": "/cover", "reason": "outside the class folders"}],
+    )
+
+
+def test_a_member_that_stands_twice_is_told(tmp_path):
+    folder = by_class(tmp_path / "pets")
+    contents = [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in sorted(folder.rglob("*.png"))]
+    made = [(member(name), content) for name, content in [*contents, ("cats/0.png", contents[1][1])]]
+    stage = ingested(tmp_path, tarred(tmp_path / "a.tar", made))
+    assert audit(stage)["skipped"] == [{"path": "cats/0.png", "reason": "stands in the archive again; the last one is taken"}]
+    first, second = rows(stage)[:2]
+    assert first["hash"] == second["hash"]
+
+
 def test_a_single_train_folder_is_not_gone_into(tmp_path):
     source = split_folders(tmp_path / "pets", ("train",), each=10)
     assert dataset(ingested(tmp_path, packed(source, tmp_path / "a.zip")))["split"].startswith("as found")
@@ -221,6 +252,16 @@ def test_a_name_that_is_file_and_folder_is_an_error(tmp_path, kind):
         archive = tarred(tmp_path / "a.tar", [(member("cats"), b"x"), (member("cats/0.png"), b"x")])
     with pytest.raises(StageError, match=r"cannot be unpacked: (not a directory|file exists)"):
         ingested(tmp_path, archive)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"), [(b"Rar!\x1a\x07\x01\x00", "RAR"), (b"7z\xbc\xaf'\x1c\x00\x04", "7-Zip"), (b"(\xb5/\xfd", "Zstandard")]
+)
+def test_archives_that_are_not_read_are_named(tmp_path, start, kind):
+    (tmp_path / "pets").write_bytes(start + bytes(40))
+    with pytest.raises(StageError, match=rf"pets is .*{kind}.*, which is not read") as caught:
+        ingested(tmp_path, tmp_path / "pets")
+    assert ".zip or .tar" in (caught.value.hint or "")
 
 
 def test_an_image_is_no_archive(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -79,12 +80,42 @@ def test_fewer_images_than_splits_is_an_error_that_names_class_and_numbers(total
         StageError, match=f"class 'cats' has {total} different image.*too few for train, validation, test"
     ) as caught:
         assign(items(cats=total, dogs=9), SHARES, 0, how)
-    assert "validation = 0.15" in (caught.value.hint or "")
+    assert "it needs 3 at least" in (caught.value.hint or "")
 
 
 def test_shares_that_leave_no_training_image_are_an_error() -> None:
-    with pytest.raises(StageError, match="too few"):
+    with pytest.raises(StageError, match="too few") as caught:
         assign(items(cats=4), {"validation": 0.49, "test": 0.49}, 0, "exact")
+    assert "smaller shares: validation = 0.49" in (caught.value.hint or "")
+
+
+def patients(rare: int) -> list[Item]:
+    """Thirty groups of two images that are healthy; so many of them have one more that is not."""
+    healthy = [item("healthy", n, group=f"patient {n // 2}") for n in range(60)]
+    return healthy + [item("ill", n, group=f"patient {n}") for n in range(rare)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_rare_class_that_shares_all_its_groups_is_in_every_split_where_shares_are_exact(seed: int) -> None:
+    found = {(i.label, i.split) for i in assign(patients(3), SHARES, seed, "exact")}
+    assert found == set(itertools.product(("healthy", "ill"), ("train", "validation", "test")))
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_class_that_others_left_without_a_split_is_an_error(how: How) -> None:
+    said = []
+    for seed in range(100):
+        drawn = random.Random(seed)
+        groups = {label: drawn.sample(range(5), 3) for label in "abc"}  # of five groups, so that nearly all are shared
+        shared = [
+            item(label, f"{label}{n}{k}", group=f"g{n}") for label in "abc" for n in groups[label] for k in range(1 + n % 3)
+        ]
+        try:
+            found = {(i.label, i.split) for i in assign(shared, SHARES, seed, how)}
+            assert found == set(itertools.product("abc", ("train", "validation", "test")))
+        except StageError as e:
+            said.append(e)
+    assert 0 < len(said) < 100 and all("shares its groups" in e.message and e.hint for e in said)
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -104,6 +135,14 @@ def test_exact_copies_stay_in_one_split_under_whatever_label(how: How) -> None:
     for found in assign([*data, *copies], SHARES, 0, how):
         splits.setdefault(found.hash, set()).add(found.split)
     assert all(len(found) == 1 for found in splits.values())
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("large", [17, 8])
+def test_a_large_group_trains_where_shares_are_exact(seed: int, large: int) -> None:
+    data = [item("cats", n, group=f"g{max(n - large + 1, 0)}") for n in range(20)]
+    found = counted(assign(data, SHARES, seed, "exact"))
+    assert len(found) == 3 and found["train"] == (17 if large == 17 else 14)
 
 
 @pytest.mark.parametrize("how", HOW)

@@ -143,7 +143,12 @@ def test_the_score_is_that_of_scikit_learn_fold_by_fold():
 def test_classes_with_too_few_images_tell_nothing():
     some = [Item(f"{i}", "ab"[i % 2], "", 10 + i % 2, 10, "RGB", "PNG", 1, i, "train") for i in range(8)]
     look = traits.measure((np.zeros((8, 8, 3), np.uint8) for _ in some), (8, 8))
-    assert cues.find(some, look, 0) == []
+    assert cues.find(some, look, 0) == [] and cues.too_few(some, 0) == ["a", "b"]
+
+
+def test_only_training_images_count_where_a_class_is_too_small():
+    some = [Item(f"{i}", "ab"[i % 2], "", 10, 10, "RGB", "PNG", 1, i, "test" if i == 1 else "train") for i in range(10)]
+    assert cues.too_few(some, 0) == ["b"]
 
 
 def test_near_copies_and_conflicts_are_findings():

@@ -138,6 +138,27 @@ def test_dropped_are_training_images_alone_and_all_are_told(tmp_path):
     assert (whole["files"], whole["images"]) == (60, 57)
 
 
+def test_a_dropped_image_whose_copy_has_another_class_is_said(tmp_path):
+    source = folder(tmp_path / "pets")
+    (source / "train/dogs/cat.jpg").write_bytes((source / "train/cats/1.jpg").read_bytes())
+    (source / "train/cats/twin.jpg").write_bytes((source / "train/cats/2.jpg").read_bytes())
+    stage = ingested(tmp_path, source, duplicates="drop")
+    assert stage.notices == [
+        "2 training images dropped, for which copies stay: train/cats/twin.jpg = train/cats/2.jpg, "
+        "train/dogs/cat.jpg = train/cats/1.jpg; 1 of another class than its copy"
+    ]
+
+
+def test_of_many_exact_copies_those_in_different_splits_are_shown(tmp_path):
+    source = folder(tmp_path / "pets")
+    for name in ("test/dogs/a.jpg", "test/dogs/b.jpg"):
+        (source / name).write_bytes((source / "train/dogs/1.jpg").read_bytes())
+    shown = audit(ingested(tmp_path, source))["shown"]
+    assert [one["paths"] for one in shown] == [["test/dogs/a.jpg", "train/dogs/1.jpg"]]
+    with pytest.raises(StageError, match=r"copies of others: 2, test/dogs/a\.jpg = train/dogs/1\.jpg"):
+        ingested(tmp_path, source, duplicates="error")
+
+
 def test_what_stays_keeps_its_pixels_and_its_row(tmp_path):
     source = folder(tmp_path / "pets")
     copied(source, "test/cats/0.jpg", "train/cats/00.jpg", "encoded")

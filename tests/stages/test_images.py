@@ -54,8 +54,9 @@ def test_the_content_decides_not_the_suffix(tmp_path, name):
     assert prepare(tmp_path / name, (8, 8), "stretch").format == "GIF"
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_and_size_is_the_upright_one(tmp_path, orientation):
+def test_exif_orientation_is_applied_once_and_size_is_the_upright_one(tmp_path, orientation, kind):
     upright = photograph()
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -64,8 +65,8 @@ def test_exif_orientation_is_applied_and_size_is_the_upright_one(tmp_path, orien
     stored = upright.transpose(undo[orientation]) if orientation in undo else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(tmp_path / "a.jpg", quality=95, exif=exif)
-    picture = prepare(tmp_path / "a.jpg", (30, 40), "stretch")
+    stored.save(tmp_path / "a", kind, exif=exif, **({} if kind in ("PNG", "TIFF") else {"quality": 95}))
+    picture = prepare(tmp_path / "a", (30, 40), "stretch")
     assert (picture.width, picture.height) == (40, 30)
     assert np.abs(picture.pixels.astype(int) - np.asarray(upright)).max() < 20
 
@@ -159,6 +160,9 @@ def test_a_truncated_file_is_refused(tmp_path, kind, share):
         (b"some words", "not an image", NotAnImage),
         (b"\xff\xd8\xff\xe0", "JPEG file with a damaged header", BadImage),
         (b"\x00\x00\x00\x18ftypheic\x00\x00", "HEIC", BadImage),
+        (b"\x00\x00\x00\x18ftypheim\x00\x00", "HEIC", BadImage),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL", BadImage),
+        (b"8BPS\x00\x01", "Photoshop", BadImage),
     ],
 )
 def test_the_reason_says_what_the_file_is_instead(tmp_path, content, words, error):
@@ -221,6 +225,14 @@ def test_a_large_jpeg_decoded_at_reduced_size_looks_like_the_full_one(tmp_path):
     picture = prepare(tmp_path / "a.jpg", (150, 150), "stretch")
     assert (picture.width, picture.height) == (1200, 1600)
     assert np.abs(picture.pixels - full).mean() < 1
+
+
+def test_reduced_decoding_of_pure_noise_stays_within_two_levels(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (1600, 1200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg", quality=90)
+    with Image.open(tmp_path / "a.jpg") as image:
+        full = np.asarray(fit(image.convert("RGB"), (150, 150), "stretch")).astype(int)
+    assert 0 < np.abs(prepare(tmp_path / "a.jpg", (150, 150), "stretch").pixels - full).mean() < 2
 
 
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the shared photographs are not here")

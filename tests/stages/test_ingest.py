@@ -16,6 +16,7 @@ from stages import ingest
 from stages.data import bad_images, decoded, images, manifest
 from stages.data.files import find
 from stages.data.labels import Labels
+from stages.diagnosis import folder
 
 SHARED = Path(os.environ.get("KPIPE_SHARED", Path(__file__).parents[2].parent / "shared"))
 PHOTOGRAPHS = SHARED / "data" / "dogs_vs_cats_small"
@@ -114,7 +115,10 @@ def test_the_same_stage_twice_gives_the_same_bytes_with_and_without_memo(tmp_pat
     assert str(tmp_path).encode() not in b"".join(contents[0].values())
 
 
-@pytest.mark.parametrize("names", [("train", "validation", "test"), ("train", "val", "test"), ("Train", "valid", "TEST")])
+@pytest.mark.parametrize(
+    "names",
+    [("train", "validation", "test"), ("train", "val", "test"), ("Train", "valid", "TEST"), ("Training", "val", "Testing")],
+)
 def test_folders_that_are_split_stay_as_they_are(tmp_path, names):
     stage = ingested(tmp_path, split_folders(tmp_path / "pets", names))
     to_split = dict(zip(names, ("train", "validation", "test"), strict=True))
@@ -138,6 +142,21 @@ def test_files_in_deeper_folders_belong_to_the_class_above_and_this_is_said(tmp_
     stage = ingested(tmp_path, source)
     assert [row["label"] for row in rows(stage) if row["path"] == f"{top}cats/tabby/old/x.png"] == ["cats"]
     assert stage.notices == [f"1 files in folders below their class folder are taken into the class above: {top}cats/tabby/old"]
+
+
+def test_splits_of_other_names_are_suspected_where_all_folders_have_the_same_classes(tmp_path):
+    stage = ingested(tmp_path, split_folders(tmp_path / "pets", ("seg_test", "seg_train")))
+    assert stage.notices[0].endswith("; if cats, dogs are the classes, call seg_test, seg_train train, validation or test")
+    picture(tmp_path / "pets" / "seg_test" / "0.png", 77)
+    assert "call" not in ingested(tmp_path, tmp_path / "pets", name="b").notices[0]
+
+
+def test_a_folder_around_the_classes_is_refused_before_anything_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoded, "prepare", None)
+    by_class(tmp_path / "pets" / "PetImages")
+    with pytest.raises(StageError, match=r"pets: only one class \(PetImages\)") as caught:
+        ingested(tmp_path, tmp_path / "pets")
+    assert caught.value.hint == "if its folders (cats, dogs) are the classes, give pets/PetImages"
 
 
 @pytest.mark.parametrize(("layout", "top"), [(by_class, ""), (split_folders, "train/")])
@@ -180,10 +199,11 @@ def test_hidden_and_system_entries_are_ignored_at_any_depth_and_counted(tmp_path
     (source / "cats" / "Thumbs.db").write_bytes(b"x")
     picture(source / "cats" / ".ipynb_checkpoints" / "0.png", 5)
     picture(source / "__MACOSX" / "cats" / "0.png", 5)
+    picture(source / "dogs" / "@eaDir" / "0.png" / "SYNOPHOTO_THUMB_M.jpg", 5)
     (source / "cats" / "deep").mkdir()
     (source / "cats" / "deep" / ".hidden").write_bytes(b"x")
     stage = ingested(tmp_path, source)
-    assert audit(stage)["ignored"] == 6 and audit(stage)["images"] == 20 and not audit(stage)["skipped"]
+    assert audit(stage)["ignored"] == 7 and audit(stage)["images"] == 20 and not audit(stage)["skipped"]
     assert dataset(stage)["classes"] == ["cats", "dogs"]
 
 
@@ -205,6 +225,12 @@ def test_bad_images_are_skipped_and_named_with_their_reason(tmp_path):
         "3 of 23 images skipped: cats/empty.jpg (empty file), cats/page.JPG (an HTML page, not an image), "
         "dogs/cut.png (truncated)"
     ]
+
+
+def test_a_folder_that_is_diagnosed_names_what_it_skips_too(tmp_path):
+    stage = Stage(out=tmp_path / "out")
+    folder.read(stage, bad_files(by_class(tmp_path / "pets")), (8, 8))
+    assert stage.notices[0].startswith("3 of 23 images skipped: cats/empty.jpg (empty file), ")
 
 
 def test_a_damaged_image_without_an_image_suffix_is_bad_all_the_same(tmp_path):
@@ -331,6 +357,16 @@ def test_a_file_is_decoded_once_and_only_new_ones_later(tmp_path, monkeypatch):
     assert len(seen) == 25 + 25
 
 
+def test_progress_tells_what_is_done_and_how_fast(tmp_path):
+    told = []
+    stage = Stage(out=tmp_path / "out", emit=told.append)
+    ingest.run(stage, source=by_class(tmp_path / "pets"), image_size=8, split="exact")
+    progress = [event for event in told if event["event"] == "progress"]
+    last = {event["numbers"]["doing"]: (event["done"], event["total"]) for event in progress}
+    assert last == dict.fromkeys(("hashing", "decoding", "looking", "writing"), (20, 20))
+    assert all(e["numbers"]["files_per_second"] > 0 for e in progress if e["numbers"]["doing"] in ("hashing", "decoding"))
+
+
 def test_a_file_that_changes_while_it_is_read_stops_the_stage(tmp_path, monkeypatch):
     source = by_class(tmp_path / "pets")
     real = decoded.prepare
@@ -357,6 +393,16 @@ def test_a_file_that_goes_away_while_it_is_read_is_named_and_not_remembered(tmp_
     monkeypatch.setattr(decoded, "prepare", removing)
     skipped = audit(ingested(tmp_path, source))["skipped"]
     assert [s["reason"] for s in skipped] == ["unreadable", "unreadable"]
+
+
+def test_a_known_file_that_goes_away_while_others_are_decoded_stops_nothing(tmp_path, monkeypatch):
+    source = by_class(tmp_path / "pets")
+    ingested(tmp_path, source)
+    picture(source / "cats" / "new.png", 4711)
+    real = decoded.prepare
+    monkeypatch.setattr(decoded, "prepare", lambda path, *how: (source / "dogs" / "3.png").unlink() or real(path, *how))
+    stage = ingested(tmp_path, source, name="b")
+    assert len(rows(stage)) == 21 and not audit(stage)["skipped"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -433,6 +479,23 @@ def test_images_outside_the_class_folders_are_named(tmp_path):
     picture(source / "loose.png", 1)
     stage = ingested(tmp_path, source)
     assert audit(stage)["skipped"] == [{"path": "loose.png", "reason": "outside the class folders"}]
+
+
+def test_a_picture_outside_the_class_folders_is_one_whatever_its_name(tmp_path):
+    source = by_class(tmp_path / "pets")
+    picture(source / "loose", 1)
+    (source / "notes").write_text("none")
+    found = audit(ingested(tmp_path, source))
+    assert found["skipped"] == [{"path": "loose", "reason": "outside the class folders"}] and found["others"] == ["notes"]
+
+
+def test_all_files_are_counted_where_a_sample_is_taken_and_few_are_listed(tmp_path):
+    source = by_class(tmp_path / "pets")
+    for number in range(60):
+        (source / "cats" / f"{number}.txt").write_text("a cat")
+    found = audit(ingested(tmp_path, source, subset=12))
+    assert (found["files"], found["images"], found["unsampled"], found["other_files"]) == (80, 12, 8, 60)
+    assert len(found["others"]) == 50
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -48,6 +48,7 @@ def pictures(tmp_path: Path) -> Path:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nonsense")
     (folder / "notes.txt").write_text("not a picture")
     (folder / ".hidden.png").write_bytes(b"")
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
     return folder
 
 
@@ -65,8 +66,8 @@ def test_best_branch_on_validation_predicts_a_folder(tmp_path: Path, trained: li
     answers = {Path(path).name: name for path, name in zip(table["path"], table["predicted"], strict=True)}
     assert answers == {"b.jpg": "blue", "r.PNG": "red"}
     assert table["probability"].to_numpy() == pytest.approx(table[["p_blue", "p_red"]].max(axis=1).to_numpy())
-    assert [Path(path).name for path in skipped["path"]] == ["broken.jpg"]
-    assert any("broken.jpg" in notice for notice in notices)
+    assert [Path(path).name for path in skipped["path"]] == ["gone.jpg", "broken.jpg"]
+    assert any("broken.jpg" in notice for notice in notices) and any("gone.jpg: broken link" in notice for notice in notices)
 
 
 def test_of_several_seeds_the_best_of_the_best_mean_predicts(tmp_path: Path) -> None:

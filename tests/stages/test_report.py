@@ -312,6 +312,16 @@ def test_copies_outliers_and_telling_properties_are_shown_with_pictures(tmp_path
         assert words in text
 
 
+def test_what_was_left_out_or_not_looked_at_is_said(tmp_path: Path) -> None:
+    gathered = branches(tmp_path / "run", two())
+    file = tmp_path / "run" / "ingest" / "audit.json"
+    odd = {"unsampled": 1234, "others": ["a.txt", "b.txt"], "other_files": 60, "too_few_for_cues": ["rare"]}
+    json_files.write(file, json_files.read(file) | odd)
+    text = " ".join(Page((reported(tmp_path, gathered) / "report.html").read_text()).text.split())
+    for words in ("left out by subset1 234", "and 58 more", "not looked at: rare has fewer than 5 training images"):
+        assert words in text
+
+
 def test_pictures_take_no_more_room_than_they_may(tmp_path: Path) -> None:
     pictures = {"<b>x</b>.png": "A" * 1_400_000, "d.png": "B" * 200_000, '"><i>g.png': "CCCC"}
     html = (with_audit(tmp_path, pictures) / "report.html").read_text()

@@ -23,6 +23,8 @@ def test_classes_are_in_the_order_of_their_names():
         (["train", "train/cats", "bus", "bus/old"], set()),
         (["train", "train/cats"], {"train"}),
         (["train", "train/cats", "val", "val/cats"], {"train", "validation"}),
+        (["training", "training/cats", "testing", "testing/cats"], {"train", "test"}),
+        (["boxing", "boxing/a", "training", "training/a"], set()),
         (["cats", "cats/train", "cats/test", "dogs"], set()),
     ],
 )

@@ -19,12 +19,12 @@ def pets(tmp_path, each=10):
     return [f"photos/{c}/{i}.png,{c}" for c in ("cats", "dogs") for i in range(each)]
 
 
-def read(tmp_path, lines, header="path,label", **params):
+def read(tmp_path, lines, header="path,label", name="out", **params):
     if isinstance(lines, bytes):
         (tmp_path / "table.csv").write_bytes(lines)
     else:
         (tmp_path / "table.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
-    return ingested(tmp_path, tmp_path / "table.csv", images=tmp_path / "photos", **params)
+    return ingested(tmp_path, tmp_path / "table.csv", name, images=tmp_path / "photos", **params)
 
 
 def test_a_table_gives_what_the_folder_gives(tmp_path):
@@ -54,6 +54,17 @@ def test_split_and_group_are_those_of_the_table(tmp_path):
     assert dataset(found)["split"] == "as found"
 
 
+def test_exact_shares_that_large_groups_leave_far_off_are_said(tmp_path):
+    lines = pets(tmp_path, each=20)
+    large = read(
+        tmp_path, [f"{line},{line.split(',')[1]} {i % 20 // 7}" for i, line in enumerate(lines)], header="path,label,group"
+    )
+    assert [notice.split(" has ")[0] for notice in large.notices] == ["validation", "test"]
+    assert all(notice.endswith("groups or copies that stay together are too large for it") for notice in large.notices)
+    small = read(tmp_path, [f"{line},owner {i}" for i, line in enumerate(lines)], header="path,label,group", name="b")
+    assert not small.notices
+
+
 def test_a_group_that_the_table_tears_apart_is_refused(tmp_path):
     lines = [f"{line},{('train', 'test')[i % 2]},owner {i // 2}" for i, line in enumerate(pets(tmp_path, each=8))]
     with pytest.raises(StageError, match=r"group owner 0, owner 1.* lies in several splits"):
@@ -80,6 +91,7 @@ def test_quoted_names_hold_delimiters_quotes_and_line_breaks(tmp_path):
     ("bad", "words"),
     [
         ("photos/cats/none.png,cats", "line 22: photos/cats/none.png: no such file or directory"),
+        (r"photos\cats\1.png,cats", "line 22: photos/cats/1.png is written with backslashes; write /"),
         ("/etc/passwd,cats", "line 22: /etc/passwd is an absolute path"),
         ("C:/photos/1.png,cats", "line 22: C:/photos/1.png is an absolute path"),
         ("../secret.png,cats", "line 22: ../secret.png leaves the folder of the table"),
@@ -114,7 +126,7 @@ def test_rows_that_cannot_be_true_are_told_with_their_line(tmp_path, bad, words)
         ("file,label", lambda line: line, "table.csv has no column path; it has file, label"),
         ("a,b", lambda line: line, "no column path and no label"),
         ("path,label,label", lambda line: line + ",x", "column label twice"),
-        ("path,label,split", lambda line: line + ",training", "line 2: split 'training' is none of train, validation, val"),
+        ("path,label,split", lambda line: line + ",dev", "line 2: split 'dev' is none of train, training, validation, val"),
         ("path,label,split", lambda line: line + ("," if "/3" in line else ",train"), "line 5: no split, but other rows"),
         ("path,label,split", lambda line: line + ",test", "test but no train rows"),
         ("path,label,split", lambda line: line + (",train" if "cats" in line else ",test"), "no readable image of cats in test"),
@@ -126,6 +138,16 @@ def test_tables_that_cannot_be_a_data_set(tmp_path, header, change, words):
     with pytest.raises(StageError, match=words) as caught:
         read(tmp_path, [change(line) for line in pets(tmp_path)], header=header)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("on_disk", "named"), [("cafe\u0301.png", "caf\u00e9.png"), ("caf\u00e9.png", "cafe\u0301.png")])
+def test_letters_that_are_composed_in_another_way_are_said(tmp_path, on_disk, named):
+    lines = pets(tmp_path)
+    picture(tmp_path / "photos" / "cats" / on_disk, 77)
+    assert len(rows(read(tmp_path, [*lines, f"photos/cats/{on_disk},cats"]))) == 21
+    form = "NFD" if len(on_disk) > len(named) else "NFC"
+    with pytest.raises(StageError, match=rf"no such file or directory; .* composed in another way \(Unicode {form}\)"):
+        read(tmp_path, [*lines, f"photos/cats/{named},cats"], name="b")
 
 
 def test_many_bad_rows_are_counted(tmp_path):
