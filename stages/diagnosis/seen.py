@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 Row = Mapping[str, float]
 
@@ -35,6 +35,14 @@ class Split:
     def majority(self) -> float:
         """Accuracy of naming this split's most frequent class for every image."""
         return float(np.bincount(self.labels).max() / len(self.labels))
+
+    @property
+    def by_chance(self) -> float:
+        """The probability that predictions as frequent as these, which have nothing to do with the labels, are right as often."""
+        count, classes = len(self.labels), self.probabilities.shape[1]
+        called, labelled = (np.bincount(values, minlength=classes) / count for values in (self.predicted, self.labels))
+        right = int((self.predicted == self.labels).sum())
+        return float(binom.sf(right - 1, count, min(float(called @ labelled), 1.0)))
 
     def interval(self, level: float = 0.99) -> tuple[float, float]:
         """Of the accuracy (Wilson 1927)."""
