@@ -36,7 +36,7 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
     steps = len(loss) * seen.settings.get("steps_per_epoch", math.ceil(len(seen.training_labels) / BATCH))
     if not np.isfinite(loss).all():
         return not_finite(seen, int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
-    if seen.settings.get("penalty", 0.0) > PENALTY * seen.entropy:
+    if penalised(seen):
         return None
     if loss.max(initial=0.0) > THROWN * math.log(len(seen.classes)):
         return thrown(seen, int(loss.argmax()) + 1, float(loss.max()))
@@ -62,6 +62,11 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
         because = "; ".join(finding.title for finding in blamed)
         return told(seen, evidence, "not-learning", because, blamed[0].fix, 0.8)
     return silent(seen, evidence) or too_low(seen, evidence) or random_backbone(seen, evidence) or too_high(seen, evidence)
+
+
+def penalised(seen: Seen) -> bool:
+    """Whether the losses hold a penalty on the weights, so large that they cannot be compared with those of guesses."""
+    return bool(seen.settings.get("penalty", 0.0) > PENALTY * seen.entropy)
 
 
 def crept(loss: NDArray[np.float64]) -> bool:

@@ -83,11 +83,14 @@ class Patient:
         return {name: {"loss": loss, "accuracy": accuracy} for name, (loss, accuracy) in told.items()}
 
     def recalibrated(self) -> float:
-        """Validation accuracy after re-estimating the statistics of the layers that learned."""
+        """Validation accuracy after re-estimating the statistics of the layers that learned, which keep those that they have."""
         train, validation = self.pixels["train"], self.pixels["validation"]
         feed = Feed(self.network.whole, (train,))
+        kept = batchnorm.current(self.network.whole, self.network.learning())
         self.network.assign(batchnorm.estimate(self.network.in_batch_mode(), feed, np.arange(len(train)), BATCH))
-        return Split(probabilities(self.network.whole, validation), self.pictures.validation.labels).accuracy
+        found = Split(probabilities(self.network.whole, validation), self.pictures.validation.labels).accuracy
+        self.network.assign(kept)
+        return found
 
     def leaked(self, seen: Seen) -> Iterator[Finding]:
         """On images that are in both splits."""

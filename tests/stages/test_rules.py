@@ -368,6 +368,8 @@ def test_a_layer_that_passes_nothing_on_though_the_history_is_a_good_one() -> No
     assert rules(told) == ["dead-units"] and "100 % of the units of hidden" in told[0].cause
     assert rules(trained.find(seen(same_of_all(), same_of_all(), silent=lambda: {"hidden": 0.5}))) == ["one-class"]
     assert trained.find(seen(silent=lambda: {"hidden": 1.0})) == []
+    gap = Finding("batchnorm-gap", "error", "", "", {})
+    assert trained.find(seen(same_of_all(), same_of_all(), silent=lambda: {"hidden": 1.0}), [gap]) == []
 
 
 def test_what_a_wrong_bias_hides_is_measured() -> None:
