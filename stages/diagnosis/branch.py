@@ -55,7 +55,7 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
     used = trained.training["batchnorm"]["used"]
     measured = [
         batchnorm_gap.find(used, modes, history[chosen - 1], lambda: recalibrated(trained), memory(trained, history[:chosen])),
-        small_batches.find(trained.training["batch_size"], modes),
+        small_batches.find(trained.training["batch_size"], modes, random_backbone(stage)),
         leakage.find(*shared(stage, trained, predicted, splits)),
         augmented(stage, trained, *predicted["train"]),
     ]

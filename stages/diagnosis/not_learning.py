@@ -173,7 +173,7 @@ def random_backbone(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     if not seen.settings.get("random_backbone") or seen.settings.get("unfreeze") != 0:
         return None
     because = "the backbone's weights are random, and frozen"
-    return told(seen, evidence, "random-backbone", because, 'stages.train.params.unfreeze = "all"', 0.8)
+    return told(seen, evidence, "random-backbone", because, seen.line("unfreeze", '"all"'), 0.8)
 
 
 def thrown(seen: Seen, epoch: int, loss: float) -> Finding:

@@ -72,15 +72,15 @@ class Patient:
             if gap := batchnorm_gap.find("train", self.both_modes(), epoch, self.recalibrated):
                 yield gap
 
-    def both_modes(self) -> dict[str, dict[str, float]]:
-        """Loss and accuracy of the training images in inference mode and on the statistics of their batch."""
+    def both_modes(self) -> dict[str, Any]:
+        """How many images, loss and accuracy of the training images in inference mode and on the statistics of their batch."""
         rows = np.arange(max(len(self.pixels["train"]) // BATCH, 1) * BATCH)[: len(self.pixels["train"])]
         labels = self.pictures.train.labels[rows]
         mode = Feed(self.network.in_batch_mode().output, (self.pixels["train"],))
         on_batch = np.concatenate([values[0] for values in mode.outputs(rows, batch_size=min(BATCH, len(rows)))])
         modes = {"inference": self.splits["train"].probabilities[rows], "batch_statistics": as_probabilities(on_batch)}
         told = {name: loss_and_accuracy(values, labels) for name, values in modes.items()}
-        return {name: {"loss": loss, "accuracy": accuracy} for name, (loss, accuracy) in told.items()}
+        return {"images": len(rows), **{name: {"loss": loss, "accuracy": right} for name, (loss, right) in told.items()}}
 
     def recalibrated(self) -> float:
         """Validation accuracy after re-estimating the statistics of the layers that learned, which keep those that they have."""

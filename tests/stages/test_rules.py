@@ -223,6 +223,10 @@ def test_lines_of_the_last_of_several_phases() -> None:
     guessed = split(0.25, seed=5)
     found = trained.find(seen(guessed, guessed, history=FLAT, silent=lambda: {"hidden": 1.0}, **phases))
     assert found[0].fix == 'stages.train.params.phases[1].learning_rate = "find"'
+    (stayed,) = trained.find(seen(changes=CHANGES | {"conv5": 0.0}, settings={"phases": [{}, {}]}))
+    assert stayed.fix == "stages.train.params.phases[1].unfreeze = 0"
+    random = trained.find(seen(guessed, guessed, history=FLAT, settings=FROZEN_RANDOM | {"phases": [{}, {}]}))
+    assert random[0].fix == 'stages.train.params.phases[1].unfreeze = "all"'
 
 
 def test_slow_but_real_learning_is_not_called_none() -> None:
