@@ -35,11 +35,11 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
     loss, accuracy = seen.column("loss"), seen.column("accuracy")
     steps = len(loss) * seen.settings.get("steps_per_epoch", math.ceil(len(seen.training_labels) / BATCH))
     if not np.isfinite(loss).all():
-        return not_finite(seen, int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
+        return not_finite(seen, seen.before + int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
     if penalised(seen):
         return None
     if loss.max(initial=0.0) > THROWN * math.log(len(seen.classes)):
-        return thrown(seen, int(loss.argmax()) + 1, float(loss.max()))
+        return thrown(seen, seen.before + int(loss.argmax()) + 1, float(loss.max()))
     if len(loss) < EPOCHS or steps < STEPS:
         return None
     if crept(loss) and loss[-1] > FIRST * seen.entropy:

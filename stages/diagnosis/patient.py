@@ -117,9 +117,7 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
         if values.shape[1] != classes:
             says = f"the network tells {values.shape[1]} classes apart, the folder has {classes}"
             raise StageError(says, hint="give the folder that it was trained on")
-        split = Split(values, labels)
-        accuracy, naming = best_naming(split, classes)
-        known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], labels)[0], guessed(split, accuracy, naming)
+        known[name] = knows(Split(values, labels), classes)
         if known["none"][0] >= 1 - BETTER:  # no other could be so much better
             return "none"
     best = min(known, key=lambda name: known[name][1])
@@ -130,6 +128,17 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
         f"{known['none'][0]:.2f}): the program is taken to scale them so before the network"
     )
     return best
+
+
+def knows(split: Split, classes: int) -> tuple[float, float, float]:
+    """Accuracy, loss, and the probability that guesses are as good: by the classes' own names, or by others where only under
+    these the network knows the images. Among many classes guesses fit to the best names well."""
+    accuracy, naming = best_naming(split, classes)
+    luck = guessed(split, accuracy, naming)
+    if split.by_chance <= BY_CHANCE or luck > BY_CHANCE:
+        naming, luck = list(range(classes)), split.by_chance
+    loss, accuracy = loss_and_accuracy(split.probabilities[:, np.argsort(naming)], split.labels)
+    return accuracy, loss, luck
 
 
 def prepared(kind: str, images: NDArray[np.uint8]) -> NDArray[Any]:

@@ -16,7 +16,8 @@ from kpipe.stage import Branch, Stage, StageError
 from stages.diagnosis import folder, foreign_scale, units
 from stages.diagnosis.foreign import Foreign, as_probabilities
 from stages.diagnosis.input_scale import Sample
-from stages.diagnosis.patient import Patient
+from stages.diagnosis.patient import Patient, knows
+from stages.diagnosis.seen import Split
 from stages.pixels import CONTRACTS, apply
 from stages.tools import doctor
 from tests.stages.fake_artifacts import Data, Run, branches
@@ -176,6 +177,20 @@ def test_pixels_that_are_scaled_before_the_network_are_inferred_and_said(tmp_pat
     found, stage = examined(tmp_path, model, tmp_path / "pictures")
     assert found == []
     assert len(stage.notices) == 2 and 'scaled as "unit"' in stage.notices[1] and "no validation folder" in stage.notices[0]
+
+
+def test_what_a_network_knows_of_many_classes_is_more_than_a_fit_of_their_names() -> None:
+    rng, labels = np.random.default_rng(0), (np.arange(128) % 100).astype(np.int32)
+
+    def split(right: float, by: int = 0) -> Split:
+        called = np.where(rng.random(128) < right, (labels + by) % 100, rng.integers(0, 100, 128))
+        return Split((0.9 * np.eye(100)[called] + 0.001).astype(np.float32), labels)
+
+    assert knows(split(0.0), 100)[0] < 0.1
+    accuracy, _, luck = knows(split(0.5), 100)
+    assert accuracy > 0.4 and luck < 1e-6
+    accuracy, loss, luck = knows(split(0.9, by=1), 100)  # all of them under the next one's name
+    assert accuracy > 0.8 and loss < 1.5 and luck < 1e-3
 
 
 def test_classes_in_another_order(tmp_path: Path, pictures: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from typing import Any
 
@@ -219,14 +220,25 @@ def test_many_classes() -> None:
 
 
 def test_lines_of_the_last_of_several_phases() -> None:
-    phases = {"settings": {"phases": [{}, {}]}}
+    first = {"unfreeze": 0, "epochs": 2, "learning_rate": 1e-3, "finder": {"learning_rate": 1e-3}, "seconds": 3.0}
+    last = {"unfreeze": "all", "epochs": 4, "learning_rate": 1e-5, "schedule": "cosine", "finder": None}
+    phases = {"settings": {"phases": [first, last]}}
     guessed = split(0.25, seed=5)
+
+    def patched(finding: Finding) -> Any:
+        assert finding.fix is not None
+        return tomllib.loads(finding.fix)["stages"]["train"]["params"]["phases"]
+
     found = trained.find(seen(guessed, guessed, history=FLAT, silent=lambda: {"hidden": 1.0}, **phases))
-    assert found[0].fix == 'stages.train.params.phases[1].learning_rate = "find"'
-    (stayed,) = trained.find(seen(changes=CHANGES | {"conv5": 0.0}, settings={"phases": [{}, {}]}))
-    assert stayed.fix == "stages.train.params.phases[1].unfreeze = 0"
-    random = trained.find(seen(guessed, guessed, history=FLAT, settings=FROZEN_RANDOM | {"phases": [{}, {}]}))
-    assert random[0].fix == 'stages.train.params.phases[1].unfreeze = "all"'
+    kept = {"unfreeze": 0, "epochs": 2, "learning_rate": "find"}
+    assert patched(found[0]) == [
+        kept,
+        {"unfreeze": "all", "epochs": 4, "learning_rate": "find", "schedule": "cosine"},
+    ]
+    (stayed,) = trained.find(seen(changes=CHANGES | {"conv5": 0.0}, **phases))
+    assert patched(stayed)[1] == {"unfreeze": 0, "epochs": 4, "learning_rate": 1e-5, "schedule": "cosine"}
+    random = trained.find(seen(guessed, guessed, history=FLAT, settings=FROZEN_RANDOM | {"phases": [first, first]}))
+    assert patched(random[0]) == [kept, kept | {"unfreeze": "all"}]
 
 
 def test_slow_but_real_learning_is_not_called_none() -> None:
@@ -346,6 +358,8 @@ def test_overfitting_and_since_when(rise: float) -> None:
     assert found.evidence["best_epoch"] == 3 and found.fix == "stages.train.params.early_stopping = 3"
     (kept,) = trained.find(seen(1.0, 0.75, history=course, chosen=3))
     assert (kept.severity, kept.fix) == ("note", None)
+    (later,) = trained.find(seen(1.0, 0.75, history=course, before=5))
+    assert later.evidence["best_epoch"] == 8 and "from epoch 9 on" in later.title
     large = {"trainable_parameters": 13_000_000, "head": {"pooling": "flatten"}}
     (found,) = trained.find(seen(1.0, 0.75, history=course, settings=large))
     assert found.fix == 'stages.train.params.pooling = "avg"'
@@ -448,6 +462,9 @@ def test_early_stopping_that_took_noise_for_the_end() -> None:
     early = {"early_stopping": 1, "epochs_asked": 20}
     (found,) = trained.find(seen(0.72, 0.7, history=course, chosen=2, settings=early))
     assert (found.rule, found.fix) == ("stopped-too-early", "stages.train.params.early_stopping = 5")
+    waited = history([1.2, 0.9, 0.8, 0.75, 0.7], [0.5, 0.6, 0.6, 0.65, 0.7], [1.0, 0.8, 0.82, 0.81, 0.81], 0.7)
+    (found,) = trained.find(seen(0.72, 0.7, history=waited, chosen=2, settings=early | {"early_stopping": 3}))
+    assert (found.rule, found.severity) == ("stopped-too-early", "note")
     risen = history([1.2, 0.9, 0.7], [0.5, 0.6, 0.7], [1.0, 0.8, 1.3], 0.7)
     assert trained.find(seen(0.72, 0.7, history=risen, chosen=2, settings=early)) == []
     assert trained.find(seen(0.72, 0.7, history=course, chosen=2, settings=early | {"epochs_asked": 3})) == []
