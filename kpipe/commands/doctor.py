@@ -54,7 +54,8 @@ def told(finding: dict[str, Any]) -> Iterator[str]:
     yield f"{finding['severity']}: {finding['title']}  ({finding['rule']}){where}"
     yield f"  {finding['cause']}"
     for name, value in finding["evidence"].items():
-        yield f"  {name.replace('_', ' ')}: {shown(value)}"
+        label = name.replace("_", " ") if name.isidentifier() else name  # a picture's path is told as it is
+        yield f"  {label}: {shown(value)}"
     if effect := finding["effect"]:
         yield f"  measured: {effect['as_configured']:.3g} -> {effect['with_fix']:.3g}, {effect['measure']}"
     if finding["fix"]:

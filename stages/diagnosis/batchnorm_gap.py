@@ -8,6 +8,7 @@ from typing import Any
 from stages.diagnosis.finding import Effect, Finding
 
 GAP = 0.05  # accuracy of the same images in the two modes
+FEWEST = 6  # images that make the gap: so few, all on one side, are 1 in 64 by chance
 SERIOUS = 0.2
 SLOW = 0.05  # share of the moving statistics from before the training: above, they had too few steps to follow
 FIX = 'stages.train.params.batchnorm = "recalibrate"'
@@ -22,14 +23,14 @@ def find(
 ) -> Finding | None:
     """The finding, or None where the statistics serve or where no such layer learned.
 
-    `used` is how unfrozen layers were treated, `train_modes` accuracy and loss of the same training images in both modes,
+    `used` is how unfrozen layers were treated, `train_modes` accuracy and loss of so many "images" of training in both modes,
     `epoch` the chosen epoch's row of the history; `validation_recalibrated` measures validation accuracy on re-estimated
     statistics, and is called only where there is a gap; `memory`, from `remembered`, is known where the number of steps is.
     """
     if used == "recalibrate":
         return cured(train_modes, epoch)
     gap = train_modes["batch_statistics"]["accuracy"] - train_modes["inference"]["accuracy"]
-    if used != "train" or gap <= GAP:
+    if used != "train" or gap <= GAP or round(gap * train_modes["images"]) < FEWEST:
         return None
     return Finding(
         rule="batchnorm-gap",

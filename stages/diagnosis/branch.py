@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +47,7 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
         validation=splits["validation"],
         training_labels=trained.labels.index[trained.labels.rows("train")],
         history=last,
+        before=len(history) - len(last),
         chosen=chosen - (len(history) - len(last)),
         changes=trained.training["changes"],
         silent=lambda: silent(trained, predicted["train"][0]),
@@ -56,7 +56,7 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
     used = trained.training["batchnorm"]["used"]
     measured = [
         batchnorm_gap.find(used, modes, history[chosen - 1], lambda: recalibrated(trained), memory(trained, history[:chosen])),
-        small_batches.find(trained.training["batch_size"], modes),
+        small_batches.find(trained.training["batch_size"], modes, random_backbone(stage)),
         leakage.find(*shared(stage, trained, predicted, splits)),
         augmented(stage, trained, *predicted["train"]),
     ]
@@ -92,7 +92,7 @@ def random_backbone(stage: Stage) -> bool:
 def silent(trained: Trained, rows: NDArray[np.int64]) -> dict[str, float]:
     """For each layer with a ReLU that training computed, the share of its units (channels) that fire for none of the images."""
     computed = graph.between(trained.network, trained.cut, [trained.network.operations[-1].name])
-    names = [op.name for op in computed if getattr(op, "activation", None) is keras.activations.relu]
+    names = [op.name for op in computed if units.rectifies(op)]
     return units.silent(graph.part(trained.network, trained.cut, names), names, trained.feed.arrays, rows) if names else {}
 
 
@@ -125,5 +125,8 @@ def recalibrated(trained: Trained) -> float:
     estimated = batchnorm.estimate(
         batchnorm.batch_mode(trained.feed.model, trained.training["batchnorm"]["names"]), trained.feed, rows, BATCH
     )
+    moving = batchnorm.current(trained.network, list(estimated))
     batchnorm.assign(trained.network, estimated)
-    return loss_and_accuracy(trained.feed.predict(validation), trained.labels.index[validation])[1]
+    accuracy = loss_and_accuracy(trained.feed.predict(validation), trained.labels.index[validation])[1]
+    batchnorm.assign(trained.network, moving)  # what is measured next is of the network as it was trained
+    return accuracy

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from kpipe.stage import StageError
+from stages.diagnosis import units
 from stages.diagnosis.input_scale import Entry
 from stages.network import nested
 from stages.network.batchnorm import BatchMode, BatchStatistics, Statistics
@@ -19,6 +20,7 @@ from stages.network.feed import Feed
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Conv2DTranspose)
 VGG = "block1_conv1"  # the first layer of VGG16 and VGG19
+ROUNDED = 1e-2  # by which probabilities of low precision may miss 1
 SMOOTH = 0.2  # correlation of neighbouring values of a first kernel: near 0 where it was drawn at random
 
 
@@ -40,8 +42,9 @@ class Foreign:
     moments: dict[str, Any] = field(default_factory=dict)  # layer in batch mode -> mean, variance of what enters it
 
     def __post_init__(self) -> None:
+        nested.distinguish(self.model)
         image = keras.Input(self.model.inputs[0].shape[1:], dtype=self.model.inputs[0].dtype)
-        self.whole = keras.Model(image, self.call(self.model, image))
+        self.whole = keras.Model(image, *keras.tree.flatten(self.call(self.model, image)))
 
     def call(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
         """Call a layer, and remember the tensors by it that rules look at; models are gone through."""
@@ -63,7 +66,7 @@ class Foreign:
             result = layer(*args, **kwargs)
         if isinstance(layer, keras.layers.ZeroPadding2D):
             self.padded[id(result)] = args[0]
-        if getattr(layer, "activation", None) is keras.activations.relu:
+        if units.rectifies(layer):
             self.relus[layer.name] = result
         if len(getattr(result, "shape", ())) == 4:
             self.features = result
@@ -91,8 +94,11 @@ class Foreign:
         return bool(min(np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs) > SMOOTH)
 
     def learning(self) -> list[str]:
-        """BatchNormalization layers that ran in batch mode while the network trained, as far as the file tells."""
-        return [layer.name for layer in self.batchnorms if layer.trainable]
+        """BatchNormalization layers that ran in batch mode while the network trained, as far as the file tells.
+
+        Without those that are called at several places, which share one pair of statistics.
+        """
+        return [layer.name for layer in self.batchnorms if layer.trainable and self.batchnorms.count(layer) == 1]
 
     def in_batch_mode(self) -> BatchMode:
         """The same layers, those that learned on the statistics of their batch."""
@@ -120,14 +126,17 @@ def probabilities(model: keras.Model, images: NDArray[Any]) -> NDArray[np.float3
 
 
 def as_probabilities(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, K) probabilities from what a network gives; StageError where that is not one value a class."""
+    """(N, K) probabilities from what a network gives; StageError where that is not one value a class.
+
+    Values of 0..1 that do not add up to 1 are those of one sigmoid a class: they keep their ratios.
+    """
     if values.ndim != 2:
         raise StageError(f"the network gives values of shape {values.shape[1:]} for an image", hint="one value a class is needed")
     if values.shape[1] == 1:
         second = values[:, 0] if within(values) else expit(values[:, 0])
         return np.stack([1 - second, second], axis=1).astype(np.float32)
-    if within(values) and np.allclose(values.sum(axis=1), 1, atol=1e-2):
-        return values.astype(np.float32)
+    if within(values) and (sums := values.sum(axis=1, keepdims=True)).all():
+        return (values / np.where(np.abs(sums - 1) > ROUNDED, sums, 1)).astype(np.float32)
     scaled: NDArray[np.float32] = softmax(values, axis=1).astype(np.float32)
     return scaled
 

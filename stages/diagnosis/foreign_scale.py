@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from stages.diagnosis import moving_statistics
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign
 from stages.diagnosis.input_scale import (
     LOOKED_AT,
+    NEAR,
     SERIOUS,
     TOLERANCE,
+    Entry,
+    Pixels,
     Sample,
     contract_distances,
     mismatch,
@@ -43,8 +48,9 @@ def find(network: Foreign, sample: Sample, images: NDArray[Any], accuracy: float
     if entry is None:
         return None
     given = pixels_given(entry, images)
-    made_for = PUBLISHED if entry.first is None and network.pretrained else remembered(contract_distances(entry, given, sample))
-    if made_for is None:
+    distances = contract_distances(entry, given, sample)
+    made_for = PUBLISHED if entry.first is None and network.pretrained else remembered(distances)
+    if made_for is None or lags(entry, given, distances):
         return None
     wanted = apply(CONTRACTS[made_for], sample.images)
     if mismatch(given[:LOOKED_AT], wanted[:LOOKED_AT]) <= TOLERANCE:
@@ -53,3 +59,13 @@ def find(network: Foreign, sample: Sample, images: NDArray[Any], accuracy: float
     if found.severity == "note" and found.effect and found.effect.with_fix - accuracy > SERIOUS:
         return replace(found, severity="warning", evidence={**found.evidence, "accuracy_of_the_network": accuracy})
     return None if entry.first is None and found.severity == "note" else found  # then only the probe knows
+
+
+def lags(entry: Entry, given: Pixels, distances: Mapping[str, float]) -> bool:
+    """Whether the first BatchNormalization learned in too few steps to follow what it is given, where that explains what it
+    remembers as well as any other pixels do."""
+    if entry.first is None or not entry.first[0].trainable or distances.get("", 0.0) <= NEAR:
+        return False
+    layer, below = entry.first
+    behind = moving_statistics.behind(layer, moving_statistics.moments(below, given[:LOOKED_AT], min(LOOKED_AT, len(given))))
+    return behind <= min(distance for name, distance in distances.items() if name)

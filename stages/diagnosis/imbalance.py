@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import binom
 
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
@@ -11,6 +12,8 @@ RATIO = 3.0  # training images of the most frequent class to those of the rarest
 FEWEST = 8  # validation images of the rare class
 LOST = 0.5  # recall of the rare class, at most
 KEPT = 0.8  # recall of the frequent class, at least
+CALLED = 0.75  # times as many images as are of the rare class: if more are called so, it is hard rather than overlooked
+BY_CHANCE = 0.01  # probability that one of the rare classes comes out so badly though it is known like the frequent one
 
 
 def find(seen: Seen) -> Finding | None:
@@ -23,7 +26,7 @@ def find(seen: Seen) -> Finding | None:
         return None
     rare = min(rares, key=lambda label: recall(seen, label))
     ratio, lost, kept = seen.shares[often] / seen.shares[rare], recall(seen, rare), recall(seen, often)
-    if lost > LOST or kept < KEPT:
+    if lost > LOST or kept < KEPT or not overlooked(seen, rare, kept, len(rares)):
         return None
     weighed = bool(seen.settings.get("class_weights"))
     return Finding(
@@ -36,6 +39,13 @@ def find(seen: Seen) -> Finding | None:
         fix=None if weighed else 'stages.train.params.class_weights = "balanced"',
         confidence=0.8,
     )
+
+
+def overlooked(seen: Seen, rare: int, kept: float, rares: int) -> bool:
+    """Whether the rare class is named too seldom, and more of its images are missed than in the worst of so many by chance."""
+    count = int((seen.validation.labels == rare).sum())
+    by_chance = rares * float(binom.cdf(round(recall(seen, rare) * count), count, kept))
+    return by_chance < BY_CHANCE and seen.validation_counts[rare] <= CALLED * count
 
 
 def recall(seen: Seen, label: int) -> float:

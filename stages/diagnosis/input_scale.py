@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.diagnosis import probe
+from stages.diagnosis import moving_statistics, probe
 from stages.diagnosis.finding import Effect, Finding
 from stages.network.feed import Feed
 from stages.pixels import CONTRACTS, Contract, apply
@@ -178,19 +178,8 @@ def first_batchnorm(entry: Entry, measured: Pixels, wanted: Pixels) -> dict[str,
 
 
 def batchnorm_distance(entry: Entry, pixels: Pixels) -> float | None:
-    """How far what enters the first BatchNormalization is from its moving statistics, or None where there are none.
-
-    Mean over the channels of the Kullback-Leibler divergence between normal distributions with the measured and the stored
-    mean and variance, in nats.
-    """
-    if entry.first is None:
+    """How far what enters the first BatchNormalization is from its moving statistics, in nats, or None where there are none."""
+    if entry.first is None or moving_statistics.untouched(entry.first[0]):
         return None
     layer, below = entry.first
-    if not np.any(layer.moving_mean) and np.all(np.asarray(layer.moving_variance) == 1):  # as they begin: it saw nothing yet
-        return None
-    entering = Feed(below, (pixels,)).predict(np.arange(len(pixels)))
-    mean, variance = entering.mean((0, 1, 2), dtype=np.float64), entering.var((0, 1, 2), dtype=np.float64) + layer.epsilon
-    stored_mean, stored = (np.asarray(v, np.float64) for v in (layer.moving_mean, layer.moving_variance))
-    stored = stored + layer.epsilon
-    divergence = 0.5 * (variance / stored + (mean - stored_mean) ** 2 / stored - 1 - np.log(variance / stored))
-    return float(divergence.mean())
+    return moving_statistics.divergence(layer, *moving_statistics.moments(below, pixels, len(pixels)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +13,16 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
 
 EPOCHS, STEPS = 3, 30  # in fewer, a healthy training may not have begun to learn either
+BATCH = 32  # images in a step where it is not known
 LEARNED = 0.97  # of the loss of who only knows the classes' shares: below this something was learned
-BETTER = 0.05  # accuracy above that of naming the most frequent class: with it something was learned
+BETTER = 0.05  # accuracy above that of naming the most frequent class, or as much again: with it something was learned
+PENALTY = 0.05  # of the loss of knowing the shares: a penalty on the weights that is larger makes losses no cross-entropies
 SILENT = 0.9  # of a layer's units that never fire: nothing passes
 ROSE = 1.3  # times the smallest loss before
-THROWN = 30  # times the loss of who only knows the shares: no first weights have so much, steps too large made it
+THROWN = 30  # times ln K, the loss of who knows nothing: no first weights have so much, steps too large made it
 STRAIGHT = 0.1  # spread of the falls from epoch to epoch, in the mean fall: a loss that falls in a line has met no bend yet
 CREPT = 0.05  # of the loss, fallen in a line over the whole training: hardly anything happened
+FIRST = 0.8  # of the loss of knowing the shares: first weights are not below it by chance
 STILL_FALLS = 0.03  # of the loss, in the last epoch
 STILL = 1e-3  # largest change of a layer, in its own size, that leaves the network as it was
 
@@ -29,19 +33,21 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
     `blamed` are findings that explain it by themselves: on the pixels, or on what augmentation leaves of the pictures.
     """
     loss, accuracy = seen.column("loss"), seen.column("accuracy")
-    steps = len(loss) * seen.settings.get("steps_per_epoch", STEPS)
+    steps = len(loss) * seen.settings.get("steps_per_epoch", math.ceil(len(seen.training_labels) / BATCH))
     if not np.isfinite(loss).all():
-        return not_finite(seen, int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
-    if loss.max(initial=0.0) > THROWN * seen.entropy:
-        return thrown(seen, int(loss.argmax()) + 1, float(loss.max()))
+        return not_finite(seen, seen.before + int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
+    if penalised(seen):
+        return None
+    if loss.max(initial=0.0) > THROWN * math.log(len(seen.classes)):
+        return thrown(seen, seen.before + int(loss.argmax()) + 1, float(loss.max()))
     if len(loss) < EPOCHS or steps < STEPS:
         return None
-    if crept(loss):
+    if crept(loss) and loss[-1] > FIRST * seen.entropy:
         return too_low(seen, {"loss_first": loss[0], "loss_last": loss[-1], "loss_of_knowing_the_shares_alone": seen.entropy})
     if knows(seen):
         return None
     end = slice(-max(len(loss) // 3, 1), None)  # what was learned before, and lost, is not known any more
-    better = seen.majority + BETTER + 1 / np.sqrt(len(seen.training_labels))  # two standard errors of a guess
+    better = seen.majority + min(BETTER, seen.majority) + 1 / np.sqrt(len(seen.training_labels))  # two standard errors of a guess
     if loss[end].min() < LEARNED * seen.entropy or (len(accuracy) and accuracy[end].max() > better):
         return None
     evidence: dict[str, Any] = {
@@ -56,6 +62,11 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
         because = "; ".join(finding.title for finding in blamed)
         return told(seen, evidence, "not-learning", because, blamed[0].fix, 0.8)
     return silent(seen, evidence) or too_low(seen, evidence) or random_backbone(seen, evidence) or too_high(seen, evidence)
+
+
+def penalised(seen: Seen) -> bool:
+    """Whether the losses hold a penalty on the weights, so large that they cannot be compared with those of guesses."""
+    return bool(seen.settings.get("penalty", 0.0) > PENALTY * seen.entropy)
 
 
 def crept(loss: NDArray[np.float64]) -> bool:
@@ -75,8 +86,8 @@ def knows(seen: Seen) -> bool:
     own = -np.log(np.clip(split.probabilities[np.arange(len(split.labels)), split.labels], 1e-7, 1)).mean()
     present = np.unique(split.labels)
     recalls = [(split.predicted[split.labels == label] == label).mean() for label in present]
-    shares = seen.shares[seen.shares > 0]
-    return bool(own < LEARNED * -(shares * np.log(shares)).sum() or np.mean(recalls) > 1 / len(present) + 2 * BETTER)
+    shares, guess = seen.shares[seen.shares > 0], 1 / len(present)
+    return bool(own < LEARNED * -(shares * np.log(shares)).sum() or np.mean(recalls) > guess + 2 * min(BETTER, guess))
 
 
 def not_finite(seen: Seen, epoch: int) -> Finding:
@@ -94,10 +105,13 @@ def not_finite(seen: Seen, epoch: int) -> Finding:
 
 def told(seen: Seen, evidence: dict[str, Any], rule: str, because: str, fix: str | None, confidence: float) -> Finding:
     """The finding; its rule says the cause."""
+    fell = 1 - evidence["loss_last"] / evidence["loss_first"]
+    little = f"Training hardly learned: its loss fell by {100 * fell:.1g} %"
+    nothing = "Training learned nothing: its loss stays that of knowing the classes' shares alone"
     return Finding(
         rule=rule,
         severity="error",
-        title="Training learned nothing: its loss stays that of knowing the classes' shares alone",
+        title=little if evidence["loss_last"] < LEARNED * seen.entropy else nothing,
         cause=f"The training loss ends at {evidence['loss_last']:.3f}; who only knows the shares has {seen.entropy:.3f}: "
         f"{because}.",
         evidence=evidence,
@@ -159,7 +173,7 @@ def random_backbone(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     if not seen.settings.get("random_backbone") or seen.settings.get("unfreeze") != 0:
         return None
     because = "the backbone's weights are random, and frozen"
-    return told(seen, evidence, "random-backbone", because, 'stages.train.params.unfreeze = "all"', 0.8)
+    return told(seen, evidence, "random-backbone", because, seen.line("unfreeze", '"all"'), 0.8)
 
 
 def thrown(seen: Seen, epoch: int, loss: float) -> Finding:

@@ -10,6 +10,7 @@ from stages.diagnosis.seen import Seen
 GAP = 0.15  # training accuracy above validation accuracy
 ROSE = 1.25  # times its smallest value: the validation loss at the end
 KNOWN, FAR_BEHIND = 0.98, 0.25  # training accuracy, and how far validation lies below it
+PATIENT = 3  # epochs that early stopping waited: from these on it is a matter of taste
 LATER = 2  # epochs after the best one
 PARAMETERS_PER_IMAGE = 1000  # of the layers that learn: above, the images do not determine them
 
@@ -23,17 +24,17 @@ def find(seen: Seen) -> Finding | None:
     gap = float(training[end] - seen.validation.accuracy)
     if gap < GAP or watched[end] < ROSE * watched[best] or end - best < LATER or above_interval(seen, training[end]) is False:
         return None
-    kept = 0 < seen.chosen <= best + 1
+    kept, epoch = 0 < seen.chosen <= best + 1, seen.before + best + 1
     return Finding(
         rule="overfitting",
         severity="note" if kept else "warning",
-        title=f"The network learns its training images by heart from epoch {best + 2} on",
-        cause=f"The validation loss is smallest after epoch {best + 1} ({watched[best]:.3f}) and {watched[end]:.3f} at the end, "
+        title=f"The network learns its training images by heart from epoch {epoch + 1} on",
+        cause=f"The validation loss is smallest after epoch {epoch} ({watched[best]:.3f}) and {watched[end]:.3f} at the end, "
         f"while training accuracy rises to {training[end]:.2f}, {gap:.2f} above validation.",
         evidence={
             "gap": gap,
-            "best_epoch": best + 1,
-            "epochs": end + 1,
+            "best_epoch": epoch,
+            "epochs": seen.before + end + 1,
             "val_loss_best": watched[best],
             "val_loss_end": watched[end],
             **size(seen),
@@ -119,7 +120,7 @@ def stopped_early(seen: Seen) -> Finding | None:
         return None
     return Finding(
         rule="stopped-too-early",
-        severity="warning",
+        severity="warning" if patience < PATIENT else "note",
         title=f"Early stopping ended training after {len(loss)} of {asked} epochs while it still learned",
         cause=f"The validation loss is {rose:.3f} above its best, less than its standard error of {noise:.3f} on "
         f"{len(seen.validation.labels)} images, while the training loss still fell by {100 * falls:.0f} %.",

@@ -72,22 +72,25 @@ class Patient:
             if gap := batchnorm_gap.find("train", self.both_modes(), epoch, self.recalibrated):
                 yield gap
 
-    def both_modes(self) -> dict[str, dict[str, float]]:
-        """Loss and accuracy of the training images in inference mode and on the statistics of their batch."""
+    def both_modes(self) -> dict[str, Any]:
+        """How many images, loss and accuracy of the training images in inference mode and on the statistics of their batch."""
         rows = np.arange(max(len(self.pixels["train"]) // BATCH, 1) * BATCH)[: len(self.pixels["train"])]
         labels = self.pictures.train.labels[rows]
         mode = Feed(self.network.in_batch_mode().output, (self.pixels["train"],))
         on_batch = np.concatenate([values[0] for values in mode.outputs(rows, batch_size=min(BATCH, len(rows)))])
         modes = {"inference": self.splits["train"].probabilities[rows], "batch_statistics": as_probabilities(on_batch)}
         told = {name: loss_and_accuracy(values, labels) for name, values in modes.items()}
-        return {name: {"loss": loss, "accuracy": accuracy} for name, (loss, accuracy) in told.items()}
+        return {"images": len(rows), **{name: {"loss": loss, "accuracy": right} for name, (loss, right) in told.items()}}
 
     def recalibrated(self) -> float:
-        """Validation accuracy after re-estimating the statistics of the layers that learned."""
+        """Validation accuracy after re-estimating the statistics of the layers that learned, which keep those that they have."""
         train, validation = self.pixels["train"], self.pixels["validation"]
         feed = Feed(self.network.whole, (train,))
+        kept = batchnorm.current(self.network.whole, self.network.learning())
         self.network.assign(batchnorm.estimate(self.network.in_batch_mode(), feed, np.arange(len(train)), BATCH))
-        return Split(probabilities(self.network.whole, validation), self.pictures.validation.labels).accuracy
+        found = Split(probabilities(self.network.whole, validation), self.pictures.validation.labels).accuracy
+        self.network.assign(kept)
+        return found
 
     def leaked(self, seen: Seen) -> Iterator[Finding]:
         """On images that are in both splits."""
@@ -114,9 +117,7 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
         if values.shape[1] != classes:
             says = f"the network tells {values.shape[1]} classes apart, the folder has {classes}"
             raise StageError(says, hint="give the folder that it was trained on")
-        split = Split(values, labels)
-        accuracy, naming = best_naming(split, classes)
-        known[name] = accuracy, loss_and_accuracy(values[:, np.argsort(naming)], labels)[0], guessed(split, accuracy, naming)
+        known[name] = knows(Split(values, labels), classes)
         if known["none"][0] >= 1 - BETTER:  # no other could be so much better
             return "none"
     best = min(known, key=lambda name: known[name][1])
@@ -127,6 +128,17 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
         f"{known['none'][0]:.2f}): the program is taken to scale them so before the network"
     )
     return best
+
+
+def knows(split: Split, classes: int) -> tuple[float, float, float]:
+    """Accuracy, loss, and the probability that guesses are as good: by the classes' own names, or by others where only under
+    these the network knows the images. Among many classes guesses fit to the best names well."""
+    accuracy, naming = best_naming(split, classes)
+    luck = guessed(split, accuracy, naming)
+    if split.by_chance <= BY_CHANCE or luck > BY_CHANCE:
+        naming, luck = list(range(classes)), split.by_chance
+    loss, accuracy = loss_and_accuracy(split.probabilities[:, np.argsort(naming)], split.labels)
+    return accuracy, loss, luck
 
 
 def prepared(kind: str, images: NDArray[np.uint8]) -> NDArray[Any]:

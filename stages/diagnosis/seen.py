@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
+
+PHASE = ("unfreeze", "epochs", "learning_rate", "schedule", "warmup", "layer_decay")  # what a table of `phases` may say
 
 Row = Mapping[str, float]
 
@@ -36,6 +39,14 @@ class Split:
         """Accuracy of naming this split's most frequent class for every image."""
         return float(np.bincount(self.labels).max() / len(self.labels))
 
+    @property
+    def by_chance(self) -> float:
+        """The probability that predictions as frequent as these, which have nothing to do with the labels, are right as often."""
+        count, classes = len(self.labels), self.probabilities.shape[1]
+        called, labelled = (np.bincount(values, minlength=classes) / count for values in (self.predicted, self.labels))
+        right = int((self.predicted == self.labels).sum())
+        return float(binom.sf(right - 1, count, min(float(called @ labelled), 1.0)))
+
     def interval(self, level: float = 0.99) -> tuple[float, float]:
         """Of the accuracy (Wilson 1927)."""
         right = int((self.predicted == self.labels).sum())
@@ -52,7 +63,8 @@ class Seen:
     validation: Split
     training_labels: NDArray[np.int32]  # of all training images
     history: Sequence[Row] = ()  # one row an epoch: loss, accuracy, val_loss, val_accuracy
-    chosen: int = 0  # the epoch whose weights were kept, from 1; 0: not known
+    before: int = 0  # epochs of earlier phases, whose rows are left out
+    chosen: int = 0  # the row of the epoch whose weights were kept, from 1; 0: not known
     changes: Mapping[str, float] = field(default_factory=dict)  # layer -> |w - w0| / |w0| over the whole training
     silent: Callable[[], Mapping[str, float]] = dict  # layer -> share of its units that never fire; measured when called
     settings: Mapping[str, Any] = field(default_factory=dict)  # training.json
@@ -86,10 +98,16 @@ class Seen:
         return np.bincount(self.validation.predicted, minlength=len(self.classes))
 
     def line(self, name: str, value: float | str) -> str:
-        """The line of the pipeline file that sets a parameter of the last phase."""
-        phases = len(self.settings.get("phases", ()))
-        where = f"phases[{phases - 1}]." if phases > 1 else ""
-        return f"stages.train.params.{where}{name} = {value}"
+        """The line of the pipeline file that sets a parameter, of the last of several phases; `value` as TOML has it."""
+        phases = self.settings.get("phases", ())
+        if len(phases) < 2:
+            return f"stages.train.params.{name} = {value}"
+        tables = [{setting: json.dumps(phase[setting]) for setting in PHASE if setting in phase} for phase in phases]
+        for table, phase in zip(tables, phases, strict=True):
+            table |= {"learning_rate": '"find"'} if phase.get("finder") else {}
+        tables[-1] |= {name: str(value)}
+        texts = ["{ " + ", ".join(f"{setting} = {text}" for setting, text in table.items()) + " }" for table in tables]
+        return f"stages.train.params.phases = [{', '.join(texts)}]"
 
     def column(self, name: str) -> NDArray[np.float64]:
         """A column of the history; empty where it has none."""

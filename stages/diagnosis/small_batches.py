@@ -11,6 +11,7 @@ from stages.diagnosis.finding import Effect, Finding
 FEW = 16  # images in a batch: below, it is measured
 MORE = 32  # images whose statistics are taken beside, at least
 CHANGED = 0.1  # share of images that are named differently there
+COST = 0.05  # accuracy that is another one there: among many classes names change that were doubtful anyhow
 
 
 def larger(batch_size: int) -> int:
@@ -18,16 +19,19 @@ def larger(batch_size: int) -> int:
     return batch_size * math.ceil(MORE / batch_size) if batch_size < FEW else batch_size
 
 
-def find(batch_size: int, train_modes: Mapping[str, Any]) -> Finding | None:
+def find(batch_size: int, train_modes: Mapping[str, Any], random: bool = False) -> Finding | None:
     """The finding, or None where predictions agree or nothing was measured.
 
     `train_modes` has under "larger_batches" what became of the same training images in these, with the share of them that is
-    named differently.
+    named differently. A backbone that began with `random` weights has no statistics that could be frozen.
     """
     larger = train_modes.get("larger_batches")
     if larger is None or larger["changed"] <= CHANGED:
         return None
     small = train_modes["batch_statistics"]
+    gain = larger["accuracy"] - small["accuracy"]
+    if abs(gain) <= COST:
+        return None
     images = f"the statistics of {larger['batch_size']} images"
     return Finding(
         rule="small-batches",
@@ -41,6 +45,6 @@ def find(batch_size: int, train_modes: Mapping[str, Any]) -> Finding | None:
             "train_loss_small": small["loss"],
             "train_loss_larger": larger["loss"],
         },
-        fix='stages.train.params.batchnorm = "frozen"',
-        effect=Effect(small["accuracy"], larger["accuracy"], f"accuracy of training images, on {images}"),
+        fix=f"stages.train.params.batch_size = {MORE}" if random else 'stages.train.params.batchnorm = "frozen"',
+        effect=Effect(small["accuracy"], larger["accuracy"], f"accuracy of training images, on {images}") if gain > 0 else None,
     )

@@ -24,15 +24,18 @@ def find(seen: Seen, known: Sequence[Finding] = ()) -> list[Finding]:
     """The findings; `known` are those of rules that measure for themselves: a cause among them explains the symptoms."""
     blamed = [finding for finding in known if finding.severity != "note" and finding.rule in BLAMED]
     causes = [*found((partial(not_learning.find, blamed=blamed),), seen), *found(CAUSES, seen)]
-    causes += [] if causes else found((dead_units.find,), seen)
-    explained = any(
-        finding.rule == "imbalance" or (finding.severity == "error" and finding.rule in EXPLAIN) for finding in (*known, *causes)
-    )
+    causes += [] if causes or explain(known) else found((dead_units.find,), seen)
+    explained = explain((*known, *causes))
     symptoms = [] if explained else found(SYMPTOMS, seen)[:1]
     course = found(COURSE, seen)
     if not (explained or causes or symptoms or any(finding.rule == "overfitting" for finding in course)):
         course += found((overfitting.by_heart,), seen)
     return [*causes, *symptoms, *course]
+
+
+def explain(findings: Iterable[Finding]) -> bool:
+    """Whether one of the findings is a reason for predictions that are all the same, or no better than guesses."""
+    return any(found.rule == "imbalance" or (found.severity == "error" and found.rule in EXPLAIN) for found in findings)
 
 
 def found(rules: Iterable[Rule], seen: Seen) -> list[Finding]:

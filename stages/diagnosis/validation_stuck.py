@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import binom
 
 from stages.diagnosis.finding import Effect, Finding
 from stages.diagnosis.seen import Seen
 
 GAP = 0.2  # training accuracy above validation accuracy
+UNLIKELY = 0.005  # probability: what is less likely than this did not come about by chance
 ONE_CLASS = 0.95  # share of the predictions that are one class
 TINY = 1e-30  # the smallest probability whose logarithm is taken
 FAR = 0.15  # that share, above the class's share of the images
 
 
 def find(seen: Seen) -> Finding | None:
-    """The finding, or None where validation is better than naming the most frequent class, or training is no better either."""
+    """The finding, or None where validation is better than naming the most frequent class, or training is no better either.
+
+    Silent also where so few validation images cannot tell chance from half-way to training.
+    """
     training = seen.column("accuracy")
     if not len(training) or training[-1] - seen.validation.accuracy < GAP:
         return None
-    low, _ = seen.validation.interval()
-    if low > seen.validation.majority or seen.validation.accuracy > seen.validation.majority + GAP / 2:
+    majority = seen.validation.majority
+    if seen.validation.by_chance < UNLIKELY or seen.validation.accuracy > majority + GAP / 2:
+        return None
+    if seen.validation.interval()[1] > (majority + training[-1]) / 2:
         return None
     name, share = most_predicted(seen)
     only = f'; {100 * share:.0f} % of the validation images are called "{name}"' if collapsed(seen) else ""
@@ -28,11 +35,11 @@ def find(seen: Seen) -> Finding | None:
         severity="error",
         title="Validation stays at chance while training improves",
         cause=f"Training reaches {training[-1]:.2f}, validation {seen.validation.accuracy:.2f}, where naming the most frequent "
-        f"class gives {seen.validation.majority:.2f}{only}.",
+        f"class gives {majority:.2f}{only}.",
         evidence={
             "accuracy": training[-1],
             "val_accuracy": seen.validation.accuracy,
-            "majority": seen.validation.majority,
+            "majority": majority,
             "train_accuracy_inference": seen.train.accuracy,
             "most_predicted_share": share,
         },
@@ -67,9 +74,10 @@ def levelled(seen: Seen) -> float:
 
 
 def collapsed(seen: Seen) -> bool:
-    """Whether (nearly) one class alone is predicted that has no such share of the images."""
-    share = most_predicted(seen)[1]
-    return share >= ONE_CLASS and share - true_share(seen) > FAR
+    """Whether (nearly) one class alone is predicted that has no such share of the images, of which there are enough to tell."""
+    share, most = most_predicted(seen)[1], int(seen.validation_counts.max())
+    by_chance = float(binom.sf(most - 1, len(seen.validation.labels), true_share(seen)))
+    return share >= ONE_CLASS and share - true_share(seen) > FAR and by_chance < UNLIKELY
 
 
 def most_predicted(seen: Seen) -> tuple[str, float]:

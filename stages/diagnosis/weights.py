@@ -39,5 +39,5 @@ def unfrozen_stayed(seen: Seen) -> Finding | None:
         cause=f"None of {len(unfrozen)} unfrozen layers changed by more than {largest:.1g} of its size, "
         "for which their activations were computed in every step.",
         evidence={"layers": len(unfrozen), "largest_change": largest},
-        fix="stages.train.params.unfreeze = 0",
+        fix=seen.line("unfreeze", 0),
     )

@@ -30,7 +30,8 @@ def read_foreign(path: Path, hint: str) -> keras.Model:
     try:
         return read(path)
     except Exception as e:  # Keras raises whatever a damaged or foreign archive makes it raise
-        raise StageError(f"{path.name} cannot be read as a Keras model: {str(e).splitlines()[0]}") from None
+        says = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise StageError(f"{path.name} cannot be read as a Keras model: {says}") from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from kpipe.stage import Stage, StageError
 from stages import json_files
-from stages.diagnosis import folder, label_errors, trained
+from stages.diagnosis import folder, label_errors, not_learning, trained
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign
 from stages.diagnosis.patient import Patient
@@ -23,6 +23,7 @@ COLUMNS = {  # what Keras calls it elsewhere
     for split in ("", "val_")
     for name in ("acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy")
 }
+READ = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 NOTHING = ("", "NA", "None")
 FIXES = {  # in Keras, for who has no pipeline file
     "batchnorm-gap": "call the backbone with training=False, or set layer.trainable = False for its BatchNormalization layers",
@@ -67,7 +68,10 @@ def examine(stage: Stage, model: str, data: str, history: str) -> list[Finding]:
         training_labels=pictures.training_labels,
         history=read_history(Path(history)) if history else (),
         silent=patient.silent,
+        settings={"penalty": penalty(network)},
     )
+    if history and not_learning.penalised(seen):
+        stage.notice("the losses of the history hold a penalty on the weights: whether they are those of guesses is not judged")
     known = [*patient.measured(), *patient.leaked(seen)]
     found = [*known, *trained.find(seen, known)]
     found += label_errors.find(seen, [item.path for item in patient.pictures.validation.items], found)
@@ -77,6 +81,8 @@ def examine(stage: Stage, model: str, data: str, history: str) -> list[Finding]:
 def read_network(path: Path) -> Foreign:
     """The network in a file; StageError where it cannot be read or takes no RGB pictures of a fixed size."""
     model = keras_files.read_foreign(path, hint="give the file that model.save(...) wrote")
+    if not getattr(model, "inputs", None):  # a Sequential that was never called, or a class of the program's own
+        raise StageError(f"{path.name} is no graph of layers", hint="save a Sequential or functional model that was built")
     shapes = [tuple(given.shape) for given in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3 or None in shapes[0][1:3]:
         says = f"{path.name} takes {', '.join(map(str, shapes))}"
@@ -86,10 +92,15 @@ def read_network(path: Path) -> Foreign:
     return Foreign(model)
 
 
+def penalty(network: Foreign) -> float:
+    """What regularizers add to the loss, at the weights as they are."""
+    return float(sum(map(float, network.model.losses)))
+
+
 def read_history(path: Path) -> list[Row]:
     """Rows of a history; StageError where it is no CSV file with a loss."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             table = list(csv.DictReader(file))
         rows: list[Row] = [known(row) for row in table]
     except (OSError, ValueError, AttributeError, TypeError) as e:
@@ -100,5 +111,6 @@ def read_history(path: Path) -> list[Row]:
 
 
 def known(row: dict[str, str]) -> Row:
-    """The numbers of a row, by Keras's own names."""
-    return {COLUMNS.get(name, name): float(value) for name, value in row.items() if value not in NOTHING}
+    """The numbers of a row that rules look at, by Keras's own names; a metric of the program's own may be anything."""
+    told = {COLUMNS.get(name, name): value for name, value in row.items() if value not in NOTHING}
+    return {name: float(told[name]) for name in READ if name in told}

@@ -20,7 +20,7 @@ def run(stage: Stage, *, model: str = "", data: str = "", history: str = "") -> 
     stage.notice(f"asked for {model or 'the last run'}")
     found = [
         {"branch": "b", "rule": "unfinished", "severity": "note", "title": "Training ended", "cause": "It did.",
-         "evidence": {"epochs": 3}, "fix": None, "effect": None, "confidence": 1.0},
+         "evidence": {"epochs_run": 3, "cat_s/img_01.jpg": "labelled sea_dog"}, "fix": None, "effect": None, "confidence": 1.0},
         {"branch": "a", "rule": "input-scale", "severity": "error", "title": "Wrong pixels", "cause": "They are.",
          "evidence": {"range_expected": [-123.6812, 151.0], "distance_nats": 1234.5678}, "fix": 'scaling = "model"',
          "effect": {"as_configured": 0.5, "with_fix": 0.9375, "measure": "accuracy of a probe"}, "confidence": 1.0},
@@ -37,7 +37,8 @@ error: Wrong pixels  (input-scale)  [a]
 
 note: Training ended  (unfinished)  [b]
   It did.
-  epochs: 3
+  epochs run: 3
+  cat_s/img_01.jpg: labelled sea_dog
 
 """
 

@@ -144,6 +144,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "diagnosis/label_errors.py",
             "diagnosis/leakage.py",
             "diagnosis/misaligned.py",
+            "diagnosis/moving_statistics.py",
             "diagnosis/not_learning.py",
             "diagnosis/overfitting.py",
             "diagnosis/probe.py",

@@ -80,7 +80,8 @@ def test_a_probe_tells_features_with_a_signal_from_noise() -> None:
 
 
 def modes(inference: float, batch: float) -> dict[str, Any]:
-    return {"inference": {"accuracy": inference, "loss": 1.0}, "batch_statistics": {"accuracy": batch, "loss": 0.1}}
+    told = {"inference": {"accuracy": inference, "loss": 1.0}, "batch_statistics": {"accuracy": batch, "loss": 0.1}}
+    return {"images": 200, **told}
 
 
 @pytest.mark.parametrize(("inference", "severity"), [(0.2, "error"), (0.85, "warning"), (0.95, None), (1.0, None)])
@@ -91,6 +92,12 @@ def test_a_gap_between_batchnorm_modes_is_found_by_its_size(inference: float, se
         assert found.fix == 'stages.train.params.batchnorm = "recalibrate"'
         assert found.effect is not None
         assert (found.effect.as_configured, found.effect.with_fix) == (inference, 0.96)
+
+
+@pytest.mark.parametrize(("images", "told"), [(20, False), (40, False), (60, True), (512, True)])
+def test_a_gap_of_a_few_images_is_none(images: int, told: bool) -> None:
+    found = batchnorm_gap.find("train", modes(0.85, 0.95) | {"images": images}, {"val_accuracy": 0.85}, lambda: 0.9)
+    assert (found is not None) == told
 
 
 def test_a_gap_that_was_cured_is_a_note() -> None:
@@ -153,8 +160,8 @@ def test_only_steps_in_which_batchnorm_learned_moved_its_statistics(tmp_path: Pa
     assert branch.memory(Trained.read(run.stage("evaluate")), history) == {}
 
 
-def larger_batches(changed: float) -> dict[str, Any]:
-    return modes(0.6, 0.6) | {"larger_batches": {"accuracy": 0.9, "loss": 0.3, "batch_size": 32, "changed": changed}}
+def larger_batches(changed: float, accuracy: float = 0.9) -> dict[str, Any]:
+    return modes(0.6, 0.6) | {"larger_batches": {"accuracy": accuracy, "loss": 0.3, "batch_size": 32, "changed": changed}}
 
 
 def test_batches_that_are_too_small_for_batchnorm_are_found_by_what_their_noise_changes() -> None:
@@ -164,6 +171,11 @@ def test_batches_that_are_too_small_for_batchnorm_are_found_by_what_their_noise_
     assert found is not None and found.effect is not None
     assert (found.severity, found.effect.as_configured, found.effect.with_fix) == ("warning", 0.6, 0.9)
     assert "30 %" in found.cause and found.fix == 'stages.train.params.batchnorm = "frozen"'
+    assert small_batches.find(2, larger_batches(0.3, 0.63)) is None  # names that were doubtful anyhow
+    worse = small_batches.find(2, larger_batches(0.3, 0.5))
+    assert worse is not None and worse.effect is None
+    random = small_batches.find(2, larger_batches(0.3), random=True)
+    assert random is not None and random.fix == "stages.train.params.batch_size = 32"
     assert [small_batches.larger(size) for size in (1, 2, 3, 5, 8, 15, 16, 20, 64)] == [32, 32, 33, 35, 32, 45, 16, 20, 64]
 
 

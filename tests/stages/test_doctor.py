@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kpipe.stage import Branch, Stage, StageError
+from stages.diagnosis import folder, foreign_scale, units
 from stages.diagnosis.foreign import Foreign, as_probabilities
+from stages.diagnosis.input_scale import Sample
+from stages.diagnosis.patient import Patient, knows
+from stages.diagnosis.seen import Split
 from stages.pixels import CONTRACTS, apply
 from stages.tools import doctor
 from tests.stages.fake_artifacts import Data, Run, branches
@@ -175,6 +179,20 @@ def test_pixels_that_are_scaled_before_the_network_are_inferred_and_said(tmp_pat
     assert len(stage.notices) == 2 and 'scaled as "unit"' in stage.notices[1] and "no validation folder" in stage.notices[0]
 
 
+def test_what_a_network_knows_of_many_classes_is_more_than_a_fit_of_their_names() -> None:
+    rng, labels = np.random.default_rng(0), (np.arange(128) % 100).astype(np.int32)
+
+    def split(right: float, by: int = 0) -> Split:
+        called = np.where(rng.random(128) < right, (labels + by) % 100, rng.integers(0, 100, 128))
+        return Split((0.9 * np.eye(100)[called] + 0.001).astype(np.float32), labels)
+
+    assert knows(split(0.0), 100)[0] < 0.1
+    accuracy, _, luck = knows(split(0.5), 100)
+    assert accuracy > 0.4 and luck < 1e-6
+    accuracy, loss, luck = knows(split(0.9, by=1), 100)  # all of them under the next one's name
+    assert accuracy > 0.8 and loss < 1.5 and luck < 1e-3
+
+
 def test_classes_in_another_order(tmp_path: Path, pictures: Path) -> None:
     model = trained()
     kernel, bias = model.layers[-1].get_weights()
@@ -205,6 +223,8 @@ def test_one_output_and_scores_are_read_as_probabilities(tmp_path: Path, picture
     assert found == []
     np.testing.assert_allclose(as_probabilities(np.array([[0.2]], np.float32)), [[0.8, 0.2]])
     np.testing.assert_allclose(as_probabilities(np.array([[0.0, 0.0], [2.0, 0.0]], np.float32))[0], [0.5, 0.5])
+    np.testing.assert_allclose(as_probabilities(np.array([[0.9, 0.3], [0.2, 0.6]], np.float32)), [[0.75, 0.25], [0.25, 0.75]])
+    np.testing.assert_allclose(as_probabilities(np.array([[0.9, 0.3], [0.0, 0.0]], np.float32))[1], [0.5, 0.5])
     np.testing.assert_allclose(as_probabilities(np.array([[3.0]], np.float32))[0, 1], 1 / (1 + np.exp(-3)), rtol=1e-6)
 
 
@@ -224,6 +244,111 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, pictures: Path, change: di
     given = {"model": "model.keras", "data": "pictures"} | change
     with pytest.raises(StageError, match=says):
         doctor.run(Stage(out=tmp_path / "out"), **{name: str(tmp_path / path) for name, path in given.items()})
+
+
+def test_networks_that_are_no_graph_are_refused(tmp_path: Path, pictures: Path) -> None:
+    keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
+    with pytest.raises(StageError, match="is no graph of layers"):
+        doctor.run(Stage(out=tmp_path / "out"), model=str(tmp_path / "model.keras"), data=str(pictures))
+
+
+def test_an_error_without_a_text_is_told_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.keras").write_text("")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(keras.models, "load_model", fail)
+    with pytest.raises(StageError, match="NotImplementedError"):
+        doctor.read_network(tmp_path / "model.keras")
+
+
+def named_alike() -> keras.Model:
+    """A front and a backbone whose layers were named in two programs."""
+    image = keras.Input((SIZE, SIZE, 3))
+    front = keras.Model(image, keras.layers.BatchNormalization(name="bn", trainable=False)(image), name="front")
+    again = keras.Input((SIZE, SIZE, 3))
+    values = again
+    for layer in layers(unit=True)[:-1]:
+        values = layer(values)
+    outer = keras.Input((SIZE, SIZE, 3))
+    return keras.Model(outer, keras.layers.Dense(2, name="conv")(keras.Model(again, values, name="back")(front(outer))))
+
+
+def shared() -> keras.Model:
+    """One BatchNormalization at two places."""
+    image, bn = keras.Input((SIZE, SIZE, 3)), keras.layers.BatchNormalization()
+    return keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(bn(keras.layers.Conv2D(3, 3)(bn(image))))))
+
+
+def named_outputs() -> keras.Model:
+    model = network("nested")
+    return keras.Model(model.inputs, {"classes": model.outputs[0]})
+
+
+@pytest.mark.parametrize(("model", "learning"), [(named_alike, 1), (shared, 0), (named_outputs, 1)])
+def test_graphs_that_keras_would_not_make_one_of(model: Any, learning: int) -> None:
+    built, (shown, labels) = model(), images("validation")
+    values = shown.astype("float32")
+    foreign = Foreign(built)
+    expected = keras.tree.flatten(built.predict(values, verbose=0))[0]
+    np.testing.assert_allclose(foreign.whole.predict(values, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    assert len(foreign.learning()) == learning
+    if learning:
+        mode = foreign.in_batch_mode()
+        assert len(mode.names) == learning and mode.output.predict(values, verbose=0).shape == (len(labels), 2)
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [
+        lambda: keras.layers.ReLU(),
+        lambda: keras.layers.ReLU(max_value=6.0),
+        lambda: keras.layers.Activation("relu6"),
+        lambda: keras.layers.Activation("relu"),
+    ],
+)
+def test_dead_units_are_seen_behind_every_kind_of_relu(tmp_path: Path, pictures: Path, relu: Any) -> None:
+    model = layered(keras.layers.Conv2D(4, 3, bias_initializer=keras.initializers.Constant(-1e6)), relu(), keras.layers.Flatten())
+    found, _ = examined(tmp_path, model, pictures)
+    assert [finding["rule"] for finding in found] == ["dead-units"]
+
+
+def test_units_that_pass_something_below_their_threshold_are_no_dead_ones() -> None:
+    assert not any(map(units.rectifies, (keras.layers.ReLU(negative_slope=0.1), keras.layers.ReLU(threshold=1.0))))
+    assert not any(map(units.rectifies, (keras.layers.Activation("gelu"), keras.layers.LeakyReLU(), keras.layers.Flatten())))
+
+
+@pytest.mark.parametrize("steps", [20, 70, 160])
+def test_statistics_that_lag_behind_are_not_taken_for_those_of_other_pixels(steps: int) -> None:
+    model, (shown, labels), left = network("flat"), images("train"), 0.99**steps
+    remember(model, shown)
+    layer = batchnorm_of(model)
+    layer.moving_mean.assign((1 - left) * np.asarray(layer.moving_mean))
+    layer.moving_variance.assign(left + (1 - left) * np.asarray(layer.moving_variance))
+    assert foreign_scale.find(Foreign(model), Sample(shown, labels), shown, 0.5) is None
+
+
+def test_what_is_measured_leaves_the_network_as_it_was(tmp_path: Path, pictures: Path) -> None:
+    model = trained()
+    layer = batchnorm_of(model)
+    layer.moving_mean.assign(np.asarray(layer.moving_mean) + 20 * np.sqrt(np.asarray(layer.moving_variance)))
+    stage, network = Stage(out=tmp_path / "out", store=tmp_path / "store"), Foreign(model)
+    patient = Patient.of(stage, network, folder.read(stage, pictures, (SIZE, SIZE)))
+    before = [np.array(weight) for weight in model.get_weights()]
+    assert patient.recalibrated() > patient.splits["validation"].accuracy + 0.3
+    for was, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+
+
+def test_losses_with_a_penalty_are_said_not_to_be_judged(tmp_path: Path, pictures: Path) -> None:
+    history = tmp_path / "history.csv"
+    history.write_text("epoch,accuracy,loss\n" + "".join(f"{e},0.9,{60 - e}\n" for e in range(8)))
+    regularizer = keras.regularizers.L2(1.0)
+    model = layered(keras.layers.Conv2D(4, 3, kernel_regularizer=regularizer), keras.layers.GlobalAveragePooling2D())
+    found, stage = examined(tmp_path, model, pictures, history)
+    assert "learning-rate-high" not in {finding["rule"] for finding in found}
+    assert any("a penalty on the weights" in notice for notice in stage.notices)
 
 
 def test_a_network_for_other_classes_is_refused(tmp_path: Path, pictures: Path) -> None:
@@ -267,7 +392,7 @@ def test_broken_weights_and_several_outputs_are_refused(tmp_path: Path, pictures
 
 def test_a_history_as_keras_writes_it(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
-    path.write_text("epoch,binary_accuracy,loss,val_binary_accuracy,val_loss\n0,0.5,0.7,NA,NA\n")
+    path.write_text('\ufeffepoch,binary_accuracy,loss,val_binary_accuracy,val_loss,f1\n0,0.5,0.7,NA,NA,"[0.1, 0.2]"\n')
     assert doctor.read_history(path) == [{"epoch": 0, "accuracy": 0.5, "loss": 0.7}]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from typing import Any
 
@@ -219,10 +220,25 @@ def test_many_classes() -> None:
 
 
 def test_lines_of_the_last_of_several_phases() -> None:
-    phases = {"settings": {"phases": [{}, {}]}}
+    first = {"unfreeze": 0, "epochs": 2, "learning_rate": 1e-3, "finder": {"learning_rate": 1e-3}, "seconds": 3.0}
+    last = {"unfreeze": "all", "epochs": 4, "learning_rate": 1e-5, "schedule": "cosine", "finder": None}
+    phases = {"settings": {"phases": [first, last]}}
     guessed = split(0.25, seed=5)
+
+    def patched(finding: Finding) -> Any:
+        assert finding.fix is not None
+        return tomllib.loads(finding.fix)["stages"]["train"]["params"]["phases"]
+
     found = trained.find(seen(guessed, guessed, history=FLAT, silent=lambda: {"hidden": 1.0}, **phases))
-    assert found[0].fix == 'stages.train.params.phases[1].learning_rate = "find"'
+    kept = {"unfreeze": 0, "epochs": 2, "learning_rate": "find"}
+    assert patched(found[0]) == [
+        kept,
+        {"unfreeze": "all", "epochs": 4, "learning_rate": "find", "schedule": "cosine"},
+    ]
+    (stayed,) = trained.find(seen(changes=CHANGES | {"conv5": 0.0}, **phases))
+    assert patched(stayed)[1] == {"unfreeze": 0, "epochs": 4, "learning_rate": 1e-5, "schedule": "cosine"}
+    random = trained.find(seen(guessed, guessed, history=FLAT, settings=FROZEN_RANDOM | {"phases": [first, first]}))
+    assert patched(random[0]) == [kept, kept | {"unfreeze": "all"}]
 
 
 def test_slow_but_real_learning_is_not_called_none() -> None:
@@ -236,6 +252,29 @@ def test_validation_that_never_leaves_chance(training: float, validation: float)
     course = history(FALLING, [training] * 8, [3.0] * 8, validation)
     (found,) = trained.find(seen(0.25, validation, history=course))
     assert (found.rule, found.severity) == ("validation-at-chance", "error")
+
+
+@pytest.mark.parametrize(("images", "right", "told"), [(10, 6, 0), (20, 12, 0), (40, 24, 0), (40, 20, 1), (200, 100, 1)])
+def test_few_validation_images_are_not_said_to_stay_at_chance(images: int, right: int, told: int) -> None:
+    validation = split(right / images, images, 2)
+    found = trained.find(seen(0.97, validation, classes=2, history=history(FALLING, [0.97] * 8, FALLING, 0.6)))
+    assert rules(found).count("validation-at-chance") == told
+
+
+def test_both_classes_known_is_no_chance_though_naming_the_frequent_one_is_right_as_often() -> None:
+    labels = np.array([0] * 140 + [1] * 60, np.int32)
+    validation = split(0.72, classes=2, labels=labels)
+    course = history(FALLING, [0.96] * 8, FALLING, 0.72)
+    told: dict[str, Any] = {"classes": 2, "training_labels": labels, "history": course}
+    assert "validation-at-chance" not in rules(trained.find(seen(0.96, validation, **told)))
+    guessed = Split(sure(np.arange(200) % 10 // 7, np.full(200, 0.9), 2), labels)
+    assert "validation-at-chance" in rules(trained.find(seen(0.96, guessed, **told)))
+
+
+@pytest.mark.parametrize(("images", "told"), [(2, 0), (4, 0), (6, 0), (8, 1), (40, 1)])
+def test_a_few_images_under_one_name_are_no_collapse(images: int, told: int) -> None:
+    validation = Split(sure(np.zeros(images, np.int64), np.full(images, 0.9), 2), (np.arange(images) % 2).astype(np.int32))
+    assert rules(trained.find(seen(0.6, validation, classes=2, history=()))).count("one-class") == told
 
 
 def test_symptoms_are_not_told_beside_their_cause() -> None:
@@ -284,6 +323,32 @@ def test_rare_class_that_is_never_named(ratio: int, missed: float) -> None:
     )
 
 
+def test_the_worst_of_many_rare_classes_may_come_out_badly_by_chance() -> None:
+    counts = np.array([400] + [80] * 30)
+    labels = np.repeat(np.arange(31), counts).astype(np.int32)
+    truth = np.repeat(np.arange(31), counts // 10).astype(np.int32)
+    predicted = truth.copy()
+    predicted[:6] = 1  # 85 % of the frequent class are recognised, and half of one rare class
+    predicted[truth == 30] = np.where(np.arange(8) < 4, 30, 0)
+    validation = Split(sure(predicted, np.full(len(truth), 0.9), 31), truth)
+    looked = Seen([str(i) for i in range(31)], validation, validation, labels)
+    assert trained.find(looked) == []
+    predicted[truth == 30] = 0
+    validation = Split(sure(predicted, np.full(len(truth), 0.9), 31), truth)
+    assert rules(trained.find(Seen(looked.classes, validation, validation, labels))) == ["imbalance"]
+
+
+def test_a_rare_class_that_is_named_too_often_elsewhere_is_hard_not_overlooked() -> None:
+    labels = np.array([0] * 100 + [1] * 25 + [2] * 100, np.int32)
+    predicted = labels.copy()
+    predicted[100:115], predicted[125:140] = 2, 1
+    validation = Split(sure(predicted, np.full(225, 0.9), 3), labels)
+    assert trained.find(seen(validation, validation, classes=3, training_labels=labels, history=())) == []
+    predicted[125:140] = 2
+    validation = Split(sure(predicted, np.full(225, 0.9), 3), labels)
+    assert rules(trained.find(seen(validation, validation, classes=3, training_labels=labels, history=()))) == ["imbalance"]
+
+
 @pytest.mark.parametrize("rise", [1.3, 2.0, 5.0])
 def test_overfitting_and_since_when(rise: float) -> None:
     watched = [0.9, 0.7, 0.6, 0.65, 0.7, 0.6 * rise, 0.6 * rise, 0.6 * rise]
@@ -293,6 +358,8 @@ def test_overfitting_and_since_when(rise: float) -> None:
     assert found.evidence["best_epoch"] == 3 and found.fix == "stages.train.params.early_stopping = 3"
     (kept,) = trained.find(seen(1.0, 0.75, history=course, chosen=3))
     assert (kept.severity, kept.fix) == ("note", None)
+    (later,) = trained.find(seen(1.0, 0.75, history=course, before=5))
+    assert later.evidence["best_epoch"] == 8 and "from epoch 9 on" in later.title
     large = {"trainable_parameters": 13_000_000, "head": {"pooling": "flatten"}}
     (found,) = trained.find(seen(1.0, 0.75, history=course, settings=large))
     assert found.fix == 'stages.train.params.pooling = "avg"'
@@ -319,6 +386,8 @@ def test_a_layer_that_passes_nothing_on_though_the_history_is_a_good_one() -> No
     assert rules(told) == ["dead-units"] and "100 % of the units of hidden" in told[0].cause
     assert rules(trained.find(seen(same_of_all(), same_of_all(), silent=lambda: {"hidden": 0.5}))) == ["one-class"]
     assert trained.find(seen(silent=lambda: {"hidden": 1.0})) == []
+    gap = Finding("batchnorm-gap", "error", "", "", {})
+    assert trained.find(seen(same_of_all(), same_of_all(), silent=lambda: {"hidden": 1.0}), [gap]) == []
 
 
 def test_what_a_wrong_bias_hides_is_measured() -> None:
@@ -337,6 +406,49 @@ def test_a_loss_that_creeps_in_a_line_is_told_though_first_weights_know_somethin
     ]
 
 
+def test_what_is_refined_in_small_steps_was_learned_before() -> None:
+    course = history([0.1, 0.0985, 0.097, 0.0955], [0.97] * 4, [0.3] * 4, 0.9)
+    assert trained.find(seen(0.97, 0.9, history=course, settings={"phases": [{}, {}]})) == []
+    crept = history([0.6224, 0.6223, 0.6222, 0.6221], [0.6] * 4, [0.63] * 4, 0.6)
+    (found,) = trained.find(seen(split(0.6, classes=2), split(0.6, classes=2), classes=2, history=crept))
+    assert found.title == "Training hardly learned: its loss fell by 0.05 %"
+
+
+def test_a_first_loss_of_rare_classes_is_measured_by_their_number() -> None:
+    labels = np.array([0] * 990 + [1] * 10, np.int32)
+    good = split(0.995, labels=labels, classes=2)
+    course = history([1.8, 0.05, 0.03, 0.02], [0.9, 0.99, 0.99, 0.995], [0.05] * 4, 0.99)
+    assert trained.find(seen(good, good, classes=2, training_labels=labels, history=course)) == []
+
+
+def test_several_times_chance_is_learning_however_many_classes_there_are() -> None:
+    labels = (np.arange(4000) % 200).astype(np.int32)
+    right = np.arange(4000) % 16 == 0
+    predicted = np.where(right, labels, np.random.default_rng(0).integers(0, 200, 4000))
+    begun = Split(sure(predicted, np.full(4000, 0.006), 200), labels)
+    course = history([5.29, 5.25, 5.2], [0.01, 0.03, 0.05], [5.25] * 3, 0.05)
+    told = Seen([str(i) for i in range(200)], begun, begun, labels, course, settings=SETTINGS | {"steps_per_epoch": 125})
+    assert trained.find(told) == []
+    none = Split(np.roll(begun.probabilities, 7, axis=0), labels)
+    flat = history([5.3, 5.3, 5.3], [0.005, 0.004, 0.006], [5.3] * 3, 0.005)
+    assert rules(trained.find(Seen(told.classes, none, none, labels, flat, settings=told.settings))) == ["not-learning"]
+
+
+@pytest.mark.parametrize(("images", "epochs", "told"), [(60, 3, 0), (60, 14, 0), (60, 15, 1), (400, 3, 1)])
+def test_steps_that_are_not_known_are_reckoned_from_the_number_of_images(images: int, epochs: int, told: int) -> None:
+    guessed, labels = split(0.25, seed=5), (np.arange(images) % 4).astype(np.int32)
+    course = history([LN4] * epochs, [0.25] * epochs, [LN4] * epochs, 0.25)
+    assert rules(trained.find(Seen(CLASSES, guessed, guessed, labels, course))).count("not-learning") == told
+
+
+@pytest.mark.parametrize("loss", [[46.0, 44.0, 43.0, 42.5], [22.0, 21.7, 21.4, 21.1]])
+def test_losses_with_a_penalty_on_the_weights_are_no_cross_entropies(loss: list[float]) -> None:
+    course = history(loss, [0.6, 0.8, 0.9, 0.95], [x + 1 for x in loss], 0.9)
+    assert [f for f in trained.find(seen(0.95, 0.9, history=course, settings={"penalty": 20.0})) if f.severity != "note"] == []
+    small = seen(split(0.25, seed=5), split(0.25, seed=5), history=FLAT, settings={"penalty": 0.01})
+    assert rules(trained.find(small)) == ["not-learning"]
+
+
 @pytest.mark.parametrize("fall", [0.9, 0.7])
 def test_training_that_ends_while_it_still_learns_is_noted(fall: float) -> None:
     falling = [1.3 * fall**epoch for epoch in range(5)]
@@ -350,6 +462,9 @@ def test_early_stopping_that_took_noise_for_the_end() -> None:
     early = {"early_stopping": 1, "epochs_asked": 20}
     (found,) = trained.find(seen(0.72, 0.7, history=course, chosen=2, settings=early))
     assert (found.rule, found.fix) == ("stopped-too-early", "stages.train.params.early_stopping = 5")
+    waited = history([1.2, 0.9, 0.8, 0.75, 0.7], [0.5, 0.6, 0.6, 0.65, 0.7], [1.0, 0.8, 0.82, 0.81, 0.81], 0.7)
+    (found,) = trained.find(seen(0.72, 0.7, history=waited, chosen=2, settings=early | {"early_stopping": 3}))
+    assert (found.rule, found.severity) == ("stopped-too-early", "note")
     risen = history([1.2, 0.9, 0.7], [0.5, 0.6, 0.7], [1.0, 0.8, 1.3], 0.7)
     assert trained.find(seen(0.72, 0.7, history=risen, chosen=2, settings=early)) == []
     assert trained.find(seen(0.72, 0.7, history=course, chosen=2, settings=early | {"epochs_asked": 3})) == []
