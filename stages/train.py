@@ -117,7 +117,8 @@ def run(
         keras_files.write(network, stage.out / "model.keras")
     told.write_history(stage.out / "history.csv", training.state.history)
     shape = {"pooling": pooling, "units": units, "dropout": dropout}
-    json_files.write(stage.out / "training.json", {**told.tell(training), "fold": fold, "head": shape, "changes": changes.told()})
+    said = {"in_phases": phases is not None, "fold": fold, "head": shape, "changes": changes.told()}
+    json_files.write(stage.out / "training.json", told.tell(training) | said)
     work = costs.by_phase(training)
     json_files.write(stage.out / "costs.json", work)
     stage.measure(

@@ -98,10 +98,10 @@ class Seen:
         return np.bincount(self.validation.predicted, minlength=len(self.classes))
 
     def line(self, name: str, value: float | str) -> str:
-        """The line of the pipeline file that sets a parameter, of the last of several phases; `value` as TOML has it."""
-        phases = self.settings.get("phases", ())
-        if len(phases) < 2:
+        """The line of the pipeline file that sets a parameter, of the last of the phases that it has; `value` as TOML has it."""
+        if not self.settings.get("in_phases"):
             return f"stages.train.params.{name} = {value}"
+        phases = self.settings["phases"]
         tables = [{setting: json.dumps(phase[setting]) for setting in PHASE if setting in phase} for phase in phases]
         for table, phase in zip(tables, phases, strict=True):
             table |= {"learning_rate": '"find"'} if phase.get("finder") else {}

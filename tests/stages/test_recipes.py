@@ -107,6 +107,7 @@ def test_phases_are_fits_one_after_the_other(tmp_path: Path) -> None:
     assert [row["phase"] for row in history(out)] == [1, 1, 2, 2, 2]
     rates = [row["learning_rate"] for row in history(out)]
     assert rates == pytest.approx([0.02, 0.02, *(1e-3 * (1 + np.cos(np.pi * step / 10)) / 2 for step in (1, 5, 9))])
+    assert training(out)["in_phases"]
     first, second = training(out)["phases"]
     assert (first["frozen_prefix"]["cut"], first["unfrozen_layers"]) == (["out"], [])
     assert sorted(second["frozen_prefix"]["cut"]) == ["relu1", "relu2"]

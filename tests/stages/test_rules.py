@@ -222,7 +222,7 @@ def test_many_classes() -> None:
 def test_lines_of_the_last_of_several_phases() -> None:
     first = {"unfreeze": 0, "epochs": 2, "learning_rate": 1e-3, "finder": {"learning_rate": 1e-3}, "seconds": 3.0}
     last = {"unfreeze": "all", "epochs": 4, "learning_rate": 1e-5, "schedule": "cosine", "finder": None}
-    phases = {"settings": {"phases": [first, last]}}
+    phases = {"settings": {"phases": [first, last], "in_phases": True}}
     guessed = split(0.25, seed=5)
 
     def patched(finding: Finding) -> Any:
@@ -237,8 +237,13 @@ def test_lines_of_the_last_of_several_phases() -> None:
     ]
     (stayed,) = trained.find(seen(changes=CHANGES | {"conv5": 0.0}, **phases))
     assert patched(stayed)[1] == {"unfreeze": 0, "epochs": 4, "learning_rate": 1e-5, "schedule": "cosine"}
-    random = trained.find(seen(guessed, guessed, history=FLAT, settings=FROZEN_RANDOM | {"phases": [first, first]}))
+    twice = FROZEN_RANDOM | {"phases": [first, first], "in_phases": True}
+    random = trained.find(seen(guessed, guessed, history=FLAT, settings=twice))
     assert patched(random[0]) == [kept, kept | {"unfreeze": "all"}]
+    (one,) = trained.find(seen(changes=CHANGES | {"conv5": 0.0}, settings={"phases": [last], "in_phases": True}))
+    assert patched(one) == [{"unfreeze": 0, "epochs": 4, "learning_rate": 1e-5, "schedule": "cosine"}]
+    (without,) = trained.find(seen(changes=CHANGES | {"conv5": 0.0}, settings={"phases": [last]}))
+    assert without.fix == "stages.train.params.unfreeze = 0"
 
 
 def test_slow_but_real_learning_is_not_called_none() -> None:
