@@ -104,6 +104,7 @@ def nothing_readable(project: Path) -> None:
         path.write_text("<html>not found</html>")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "code", "words"),
     [
@@ -119,6 +120,7 @@ def test_bad_folder(project: Path, spoil: Callable[[Path], None], code: int, wor
     check(run(project), project, code, *words)
 
 
+@pytest.mark.slow
 def test_unreadable_image_is_skipped_and_named_or_fatal(project: Path) -> None:
     (project / "photos/train/cats/torn.jpg").write_bytes((project / "photos/train/cats/cats.0.jpg").read_bytes()[:300])
     done = run(project, "--until", "ingest")
@@ -128,6 +130,7 @@ def test_unreadable_image_is_skipped_and_named_or_fatal(project: Path) -> None:
     assert fatal.returncode == 1 and "train/cats/torn.jpg" in fatal.stderr and "hint:" in fatal.stderr
 
 
+@pytest.mark.slow
 def test_image_smaller_than_the_network_takes_is_refused(project: Path) -> None:
     check(run(project, "--set", "stages.ingest.params.image_size=16"), project, 1, "VGG16 needs images of at least 32 x 32")
 

@@ -366,6 +366,7 @@ def gc_that_will_remove(one: Shared) -> Begun:
     return gc
 
 
+@pytest.mark.slow
 def test_gc_keeps_what_a_run_used_just_now(one: Shared) -> None:
     gc = gc_that_will_remove(one)
     assert one.ran("--set", "stages.fit.params.epochs=1") == set()
@@ -375,6 +376,7 @@ def test_gc_keeps_what_a_run_used_just_now(one: Shared) -> None:
     assert one.ran("--set", "stages.fit.params.epochs=1") == set()
 
 
+@pytest.mark.slow
 def test_gc_keeps_an_artifact_that_got_another_key_just_now(one: Shared) -> None:
     gc = gc_that_will_remove(one)
     one.edit("stages/fit.py", "after {epochs}", "after {1}")
@@ -398,6 +400,7 @@ Store.hold = later
 """
 
 
+@pytest.mark.slow
 def test_gc_takes_nothing_between_a_look_up_and_the_use(one: Shared) -> None:
     one.run("--set", "stages.fit.params.epochs=1")
     one.run()
@@ -411,6 +414,7 @@ def test_gc_takes_nothing_between_a_look_up_and_the_use(one: Shared) -> None:
     assert one.ran("--set", "stages.fit.params.epochs=1") == set()
 
 
+@pytest.mark.slow
 def test_two_gc_at_once_do_not_disturb_each_other(one: Shared) -> None:
     slower = gc_that_will_remove(one)
     assert one.kpipe("gc", "--keep-runs", "1", "--delete").code == 0
@@ -520,6 +524,7 @@ Path.rename = later
 """
 
 
+@pytest.mark.slow
 def test_gc_never_takes_a_memo_that_is_being_opened(one: Shared) -> None:
     one.first("helper.wait('takes')")
     one.edit("stages/load.py", "    words = [p.read_text() for p in sorted(source.iterdir())]\n", MEMO)
@@ -558,6 +563,7 @@ verification.ThreadPoolExecutor = Later
 """
 
 
+@pytest.mark.slow
 def test_verify_finds_no_damage_in_what_gc_removes(one: Shared) -> None:
     one.run("--set", "stages.fit.params.epochs=1")
     one.edit("stages/deep.py", "10", "11")
@@ -603,6 +609,7 @@ def test_key_that_another_kpipe_finished_meanwhile_is_not_computed_again(one: Sh
     assert_sound(one)
 
 
+@pytest.mark.slow
 def test_artifact_that_another_kpipe_mended_is_not_set_aside_again(one: Shared) -> None:
     one.edit("stages/fit.py", "    stage.measure", "    if rate == 0.5: wait('go')\n    stage.measure")
     one.go()

@@ -107,6 +107,7 @@ def on_disk(folder: Path, disk: Path) -> Victim:
 FILLINGS = [("size=4m", fill), ("size=4m,nr_inodes=2000", fill_inodes)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "filled"), FILLINGS)
 def test_full_disk_is_told_and_spoils_nothing(
     mount: Mount, tmp_path: Path, options: str, filled: Callable[[Path, int], None]
@@ -269,6 +270,7 @@ def test_place_where_no_store_can_be_made_is_told(person: Unprivileged) -> None:
     assert_clear(person.kpipe("run"), DENIED, person.root / ".kpipe")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data", "data/1.txt"])
 def test_source_that_may_not_be_read_is_told_and_seen_once_it_may(person: Unprivileged, name: str) -> None:
     source = person.root / name

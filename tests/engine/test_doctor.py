@@ -93,6 +93,7 @@ def test_arguments_that_do_not_go_together(toy: Toy, arguments: list[str], says:
     assert done.code == 2 and says in done.err and "hint:" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", [path.stem for path in init.TEMPLATES.glob("*.toml")])
 def test_a_template_is_a_pipeline_without_mistakes(toy: Toy, template: str) -> None:
     done = toy.kpipe("init", "--template", template, "new/one")

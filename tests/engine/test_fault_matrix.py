@@ -301,6 +301,7 @@ OF_THE_FILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "rerun", "says"), OF_THE_FILE)
 def test_change_of_the_pipeline_file(project: Project, change: Change, rerun: set[str], says: str) -> None:
     check(project, change, rerun, says)
@@ -314,6 +315,7 @@ def test_order_of_axis_values_is_seen_by_the_gathered_stage_alone(project: Proje
     assert project.report.splitlines() == [title, b, a]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "drop",
     [configured(f", {SECOND}", ""), configured("[matrix]", '[matrix]\nexclude = [{ model = "b" }]')],
@@ -336,6 +338,7 @@ def test_branches_that_mean_the_same_are_computed_once(toy: Toy) -> None:
     assert toy.report == "Toy\na: 10.0 after 8\nb: 10.0 after 8"
 
 
+@pytest.mark.slow
 def test_parameter_given_on_the_command_line_is_the_same_as_in_the_file(project: Project) -> None:
     project.edit("pipeline.toml", "epochs = 8", "epochs = 9")
     assert project.ran("--set", "stages.fit.params.epochs=8") == set()
@@ -343,6 +346,7 @@ def test_parameter_given_on_the_command_line_is_the_same_as_in_the_file(project:
     assert project.ran("--jobs", "2", "--keep-going") == set()
 
 
+@pytest.mark.slow
 def test_name_of_a_pipeline_or_its_file_reruns_nothing(project: Project) -> None:
     before = project.report
     project.edit("pipeline.toml", 'name = "toy"', 'name = "other"')
@@ -384,6 +388,7 @@ OF_AN_INPUT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "rerun", "says"), OF_AN_INPUT)
 def test_change_of_an_input(rested: Project, change: Change, rerun: set[str], says: str) -> None:
     check(rested, change, rerun, says)
@@ -448,11 +453,13 @@ OF_CODE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "rerun", "says"), OF_CODE)
 def test_change_of_code(rested: Project, change: Change, rerun: set[str], says: str) -> None:
     check(rested, change, rerun, says)
 
 
+@pytest.mark.slow
 def test_parameter_added_and_then_written_out_reruns_once(project: Project) -> None:
     project.edit("stages/fit.py", "width: int = 3", "width: int = 3, depth: int = 4")
     project.run()
@@ -506,6 +513,7 @@ NOT_PLAIN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "change", "rerun"), NOT_PLAIN)
 def test_what_is_not_plain_is_seen_or_refused(project: Project, given: Change, change: Change, rerun: set[str]) -> None:
     given(project)
@@ -526,6 +534,7 @@ def test_package_of_the_same_name_elsewhere_is_not_taken_for_the_projects(tmp_pa
     assert toy.report.splitlines()[1] == "a: 10.0 after 8"
 
 
+@pytest.mark.slow
 def test_folder_without_an_init_is_code_like_any_other(toy: Toy) -> None:
     toy.edit("stages/fit.py", "from stages.helper import scale", "from stages import helper\n\nscale = helper.scale")
     toy.run()
@@ -546,6 +555,7 @@ def test_axis_values_that_look_alike_are_told_apart_or_refused(project: Project)
 # there and back
 
 
+@pytest.mark.slow
 def test_change_and_change_back_takes_both_from_the_cache(rested: Project) -> None:
     changes = [("stages/deep.py", "10", "11"), ("data/1.txt", "one", "one more"), ("pipeline.toml", "epochs = 8", "epochs = 9")]
     old = rested.report
@@ -565,6 +575,7 @@ def test_edit_undone_before_a_run_is_none(rested: Project) -> None:
     check(rested, together(edited("stages/deep.py", "10", "11"), edited("stages/deep.py", "11", "10")), set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", [PAST, FUTURE], ids=["past", "future"])
 def test_edit_that_keeps_an_odd_time_stamp_is_seen(project: Project, time: int) -> None:
     for name in ("data/1.txt", "stages/deep.py", "stages/title.txt"):
@@ -575,6 +586,7 @@ def test_edit_that_keeps_an_odd_time_stamp_is_seen(project: Project, time: int) 
     check(project, unnoticed("stages/title.txt", written("stages/title.txt", "New")), REPORT, "New")
 
 
+@pytest.mark.slow
 def test_same_size_edit_within_the_same_second_is_seen(toy: Toy) -> None:
     for word in ("aaa", "bbb", "ccc"):
         toy.write("data/1.txt", word)
@@ -583,6 +595,7 @@ def test_same_size_edit_within_the_same_second_is_seen(toy: Toy) -> None:
         assert toy.report.splitlines()[1] == f"a: {ord(word[0]) * 1.0} after 8"
 
 
+@pytest.mark.slow
 def test_published_weights_count_by_their_content(project: Project) -> None:
     """A download that gives what was published changes nothing; another file does, for the branch that uses it."""
     project.environment["KERAS_HOME"] = "home"
@@ -596,6 +609,7 @@ def test_published_weights_count_by_their_content(project: Project) -> None:
 # branches beside each other
 
 
+@pytest.mark.slow
 def test_branch_alone_gives_what_it_gives_after_others(project: Project) -> None:
     """Branches share a worker, and must not share what a module of the project remembers."""
     project.edit("stages/helper.py", "def scale", "SEEN = []\n\ndef scale")
@@ -697,6 +711,7 @@ OF_A_PAIR = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "rerun", "says"), OF_A_PAIR)
 def test_two_that_change_places(pair: Project, change: Change, rerun: set[str], says: str) -> None:
     check(pair, change, rerun, says)
@@ -836,6 +851,7 @@ def test_home_has_the_settings_where_keras_home_is_not_set(keras: Project) -> No
     check(keras, settings("x/.keras", floatx="float16"), ON_BOTH)
 
 
+@pytest.mark.slow
 def test_version_of_a_package_that_must_be_searched_for_counts(keras: Project) -> None:
     """What one imports as dateutil is called python-dateutil, and nothing in kpipe says so."""
     keras.edit("stages/load.py", "import numpy\n", "import numpy, dateutil\n")

@@ -79,6 +79,7 @@ def objects_with_metrics(toy: Toy) -> list[Path]:
 # kpipe runs
 
 
+@pytest.mark.slow
 def test_runs_lists_the_last_first_with_what_ran_and_what_came_of_it(toy: Toy) -> None:
     toy.run("--until", "load")
     toy.run()
@@ -108,6 +109,7 @@ run                     started           took        backend     what
     assert toy.kpipe("runs", "--limit", "1").out == "\n".join(result.out.splitlines()[:3]) + "\n"
 
 
+@pytest.mark.slow
 def test_runs_of_a_wide_matrix_stay_narrow(toy: Toy) -> None:
     models = ", ".join(f'{{ name = "a-model-with-a-long-name-{i}", rate = {i}.5 }}' for i in range(12))
     toy.edit("pipeline.toml", '[{ name = "a", rate = 0.5 }, { name = "b", rate = 2 }]', f"[{models}]")

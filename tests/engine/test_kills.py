@@ -329,6 +329,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     return made(edited, tmp_path_factory.mktemp("kills"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES)
 def test_kpipe_killed_in_any_phase_needs_no_manual_step(case: Case, tmp_path: Path, phase: str) -> None:
     case.kill_and_mend(tmp_path, case.reached(phase))
@@ -440,6 +441,7 @@ def kills_at_random(cases: tuple[Case, Case], folder: Path, seeds: Iterable[int]
     return sum(killed)
 
 
+@pytest.mark.slow
 def test_kill_at_a_random_instant_needs_no_manual_step(case: Case, shared: Case, tmp_path: Path) -> None:
     assert kills_at_random((case, shared), tmp_path, range(3)) > 0
 
@@ -593,6 +595,7 @@ def kill_filler(case: Case, folder: Path, instant: int) -> None:
     victim.remove()
 
 
+@pytest.mark.slow
 def test_stage_killed_while_it_fills_a_memo_needs_no_manual_step(filling: Case, tmp_path: Path) -> None:
     chosen = [r"half dump .*key", r"after open .*half\.txt", r"before rename .*/numbers/", r"half dump .*json"]
     spread = [next(n for n, step in enumerate(filling.instants, 1) if re.match(wanted, step)) for wanted in chosen]
@@ -651,6 +654,7 @@ def upkept(history: Callable[[Victim], None], command: tuple[str, ...], folder: 
     return Case(victim, steps, Undisturbed(twin.records(), twin.reports()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("history", "command"), UPKEEP)
 def test_killed_upkeep_needs_no_manual_step(history: Callable[[Victim], None], command: tuple[str, ...], tmp_path: Path) -> None:
     case = upkept(history, command, tmp_path)

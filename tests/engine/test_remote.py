@@ -338,6 +338,7 @@ def test_verify_finds_a_damaged_copy_and_sets_it_aside(web: WebServer, getter: G
     assert verify(store) == (3, []) and not damaged.exists()
 
 
+@pytest.mark.slow
 def test_verify_looks_at_every_copy_of_a_folder(web: WebServer, getter: Getter) -> None:
     for number in range(40):  # its threads must not take each other for a stage that has the folder
         (web.folder / "pets" / "cats" / f"many-{number}.bin").write_bytes(bytes([100 + number]) * 300_000)

@@ -41,6 +41,7 @@ def point(toy: Toy, url: str) -> None:
     toy.write("pipeline.toml", "\n".join(text) + "\n")
 
 
+@pytest.mark.slow
 def test_a_change_behind_the_url_runs_what_depends_on_it_and_nothing_else_does(toy: Toy, web: WebServer) -> None:
     assert toy.ran() == ALL
     assert toy.ran() == set()
@@ -58,6 +59,7 @@ def records(toy: Toy) -> list[dict]:
     return [json.loads(path.read_text()) for path in (toy.root / ".kpipe" / "records").glob("*.json")]
 
 
+@pytest.mark.slow
 def test_unreachable_url_is_an_error_and_offline_takes_what_was_seen(toy: Toy, web: WebServer) -> None:
     toy.run()
     web.stop()
@@ -71,6 +73,7 @@ def test_unreachable_url_is_an_error_and_offline_takes_what_was_seen(toy: Toy, w
     assert toy.ran("--offline") == ALL  # from the copies in the store
 
 
+@pytest.mark.slow
 def test_a_change_while_the_stage_runs_is_refused(toy: Toy, web: WebServer) -> None:
     edit = f"    Path({str(web.folder / 'data' / '2.txt')!r}).write_text('another')\n"
     toy.write("stages/load.py", READS + edit)
@@ -88,6 +91,7 @@ def test_a_file_behind_a_url_has_its_name_and_a_pinned_one_needs_no_look(toy: To
     assert toy.ran("--until", "load") == set() and web.asked == []
 
 
+@pytest.mark.slow
 def test_secrets_are_in_nothing_that_is_written_or_said(toy: Toy, web: WebServer) -> None:
     web.password = "YW5uOnBhNTVwYTU1"
     secret = web.url.replace("http://", "http://ann:pa55pa55@") + "/data/"

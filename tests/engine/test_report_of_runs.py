@@ -146,6 +146,7 @@ def test_runs_whose_branches_differ_need_no_axis(toy: Toy) -> None:
     assert reported(toy, "last", "last~1").splitlines() == ["Toy", "b,1: 40 after 1", "b,2: 40 after 2", "a: 10.0 after 8"]
 
 
+@pytest.mark.slow
 def test_runs_on_two_backends_get_an_axis_backend(toy: Toy) -> None:
     on_keras(toy)
     toy.run()
@@ -380,6 +381,7 @@ def test_a_report_made_again_loses_the_figures_it_no_longer_has(toy: Toy) -> Non
     assert sorted(p.name for p in figures.iterdir()) == ["a.svg", "b.svg"]
 
 
+@pytest.mark.slow
 def test_many_runs_have_a_short_name_that_is_still_their_own(toy: Toy) -> None:
     for epochs in range(1, 6):
         toy.run("--set", f"{EPOCHS}={epochs}")

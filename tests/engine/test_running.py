@@ -114,6 +114,7 @@ def test_killed_kpipe_takes_its_workers_along_and_needs_no_manual_step(toy: Toy)
     assert leftovers(toy) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["data/1.txt", "stages/load.py"])
 def test_input_or_code_edited_while_a_stage_runs_is_not_committed(toy: Toy, file: str) -> None:
     started = slow(toy, 1.5)
@@ -153,6 +154,7 @@ def test_second_kpipe_waits_and_takes_the_first_ones_result(toy: Toy) -> None:
     assert "load    cached" in second.err
 
 
+@pytest.mark.slow
 def test_eight_at_once_leave_one_whole_report(toy: Toy) -> None:
     toy.edit(
         "stages/report.py",

@@ -21,6 +21,7 @@ def freed(toy: Toy, *args: str) -> dict[str, int]:
     return {kind: len([i for i in items if i["kind"] == kind]) for kind in {i["kind"] for i in items}}
 
 
+@pytest.mark.slow
 def test_gc_removes_what_the_last_runs_did_not_use_after_saying_so(toy: Toy) -> None:
     toy.run("--set", "stages.fit.params.epochs=1")
     before = objects(toy)
@@ -34,6 +35,7 @@ def test_gc_removes_what_the_last_runs_did_not_use_after_saying_so(toy: Toy) -> 
     assert toy.ran("--set", "stages.fit.params.epochs=1") == ALL - {"load"}
 
 
+@pytest.mark.slow
 def test_gc_keeps_everything_of_the_runs_it_keeps(toy: Toy) -> None:
     toy.run("--set", "stages.fit.params.epochs=1")
     toy.run()
@@ -42,6 +44,7 @@ def test_gc_keeps_everything_of_the_runs_it_keeps(toy: Toy) -> None:
     assert toy.ran() == toy.ran("--set", "stages.fit.params.epochs=1") == set()
 
 
+@pytest.mark.slow
 def test_gc_by_age_and_size(toy: Toy) -> None:
     toy.run("--set", "stages.fit.params.epochs=1")
     toy.run("--set", "stages.fit.params.epochs=2")
@@ -55,6 +58,7 @@ def test_gc_by_age_and_size(toy: Toy) -> None:
     assert total > 0
 
 
+@pytest.mark.slow
 def test_gc_keeps_the_last_runs_of_every_pipeline_of_a_shared_store(toy: Toy, tmp_path: Path) -> None:
     other = Toy(tmp_path / "other")
     toy.environment = other.environment = {"KPIPE_STORE": str(tmp_path / "store")}
@@ -181,6 +185,7 @@ def test_run_says_what_was_damaged_and_that_it_was_set_aside(toy: Toy) -> None:
     assert "set aside" not in toy.kpipe("run").err
 
 
+@pytest.mark.slow
 def test_run_verify_believes_no_time_stamp(toy: Toy) -> None:
     toy.run()
     time.sleep(2.1)  # until time stamps are believed

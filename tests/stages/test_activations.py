@@ -60,6 +60,7 @@ def same(values: np.ndarray, expected: np.ndarray) -> bool:
     return np.allclose(values, expected, rtol=1e-4, atol=1e-5 * float(np.abs(expected).max()))
 
 
+@pytest.mark.slow
 def test_stored_activations_are_bitwise_those_of_the_whole_network(tmp_path: Path) -> None:
     network, layers = small(4)
     feed = stored(tiny.start(tmp_path).stage("train"), network, layers)
@@ -136,6 +137,7 @@ def courses(make: Network, pixels: np.ndarray, folder: Path, kinds: str = "whole
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sums_as_written")
 @pytest.mark.parametrize(
     ("unfreeze", "options"),
@@ -152,6 +154,7 @@ def test_training_on_activations_is_training_the_whole_network(tmp_path: Path, u
     assert not control.near(whole, 1e-6)
 
 
+@pytest.mark.slow
 def test_a_cut_between_a_convolution_and_its_batchnorm_changes_rounding_at_most(tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (60, tiny.SIZE, tiny.SIZE, 3), dtype=np.uint8)
     whole, tail, control = courses(lambda: small(3), pixels, tmp_path)
@@ -247,6 +250,7 @@ def split_otherwise(ingest: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_another_head_and_another_way_to_train_it_compute_no_activations(
     tmp_path: Path, no_images_below: Callable[[], None]
 ) -> None:
@@ -287,6 +291,7 @@ def test_other_images_or_weights_have_activations_of_their_own(
         stored(run.stage("train"), network, layers)
 
 
+@pytest.mark.slow
 def test_pooled_activations_follow_from_those_that_all_heads_share(tmp_path: Path, no_images_below: Callable[[], None]) -> None:
     run = tiny.start(tmp_path)
     flat = stored(run.stage("train"), *small(0, pooling="flatten"))
@@ -296,6 +301,7 @@ def test_pooled_activations_follow_from_those_that_all_heads_share(tmp_path: Pat
     np.testing.assert_allclose(np.asarray(pooled.arrays[0]), np.asarray(flat.arrays[0]).mean(axis=(1, 2)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_was_committed_before_a_crash_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tiny.start(tmp_path, images=300)
     network, layers = small(0, pooling="flatten")
@@ -318,6 +324,7 @@ def test_what_was_committed_before_a_crash_is_not_computed_again(tmp_path: Path,
     assert np.array_equal(np.asarray(again.arrays[0]), np.asarray(whole.arrays[0]))
 
 
+@pytest.mark.slow
 def test_damaged_activations_are_set_aside_and_computed_again(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     before = np.asarray(stored(run.stage("train"), *small(0, pooling="flatten")).arrays[0])
@@ -331,6 +338,7 @@ def test_damaged_activations_are_set_aside_and_computed_again(tmp_path: Path) ->
     assert "damaged" in stage.notices[0]
 
 
+@pytest.mark.slow
 def test_activations_that_do_not_fit_on_the_disk_are_refused_before_any_is_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_images_below: Callable[[], None]
 ) -> None:

@@ -52,6 +52,7 @@ def member(name, kind=tarfile.REGTYPE, link=""):
     return info
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("layout", [by_class, split_folders])
 def test_an_archive_gives_what_the_folder_gives(tmp_path, kind, layout):
@@ -76,6 +77,7 @@ def test_a_single_folder_around_the_data_set_is_gone_into_and_said(tmp_path, kin
     assert rows(stage) == rows(ingested(tmp_path, source, name="folder"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_files_beside_the_only_folder_are_told(tmp_path, kind):
     source = by_class(tmp_path / "pets" / "PetImages")
@@ -177,6 +179,7 @@ def test_a_name_too_long_or_too_deep_for_a_file_is_named(tmp_path, name):
     assert audit(ingested(tmp_path, archive))["skipped"][0]["reason"] == "a name that no file can have here"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz", "tar.bz2"])
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(unpacking, "SMALL", 2**20)

@@ -53,6 +53,7 @@ def test_the_pixel_contract_is_inside(name: str) -> None:
     np.testing.assert_allclose(given, apply(CONTRACTS[name], images), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_same_build_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     first = stage(tmp_path, "vgg16", name="first")
     build.run(first, model="vgg16", seed=3)

@@ -36,6 +36,7 @@ def rows(out: Path, heading: str) -> list[list[str]]:
     return [[" ".join(re.sub(r"<.*?>", " ", cell).split()) for cell in row] for row in cells]
 
 
+@pytest.mark.slow
 def test_page_tells_where_the_time_went(out: Path) -> None:
     headings, first, second = rows(out, "Where the time went")
     assert headings == ["branch", *costs.SPENT]
@@ -66,6 +67,7 @@ def made(folder: Path, *runs: Run) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_page_tells_what_an_answer_costs_beside_accuracy(tmp_path: Path) -> None:
     out = made(tmp_path, Run({"seed": 1}, accuracy=0.96, latency=0.0124), Run({"seed": 2}, accuracy=0.9, latency=0.00048))
     headings, first, second = rows(out, 'id="costs-heading"')
@@ -80,6 +82,7 @@ def test_page_tells_what_an_answer_costs_beside_accuracy(tmp_path: Path) -> None
     assert "Measured on Example CPU, AVX-512;" in words(out)
 
 
+@pytest.mark.slow
 def test_page_names_the_branches_that_none_dominates(tmp_path: Path) -> None:
     fast, good, bad = (
         Run({"seed": seed}, accuracy=accuracy, latency=seconds, seconds=1000 * seconds)
@@ -92,6 +95,7 @@ def test_page_names_the_branches_that_none_dominates(tmp_path: Path) -> None:
     assert alt in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_page_says_why_an_old_evaluation_has_no_latency(tmp_path: Path) -> None:
     out = made(tmp_path, *(Run({"seed": seed}, latency=latency) for seed, latency in ((1, 0.01), (2, None), (3, 0.02))))
     old = rows(out, 'id="costs-heading"')[2]
@@ -102,6 +106,7 @@ def test_page_says_why_an_old_evaluation_has_no_latency(tmp_path: Path) -> None:
         assert [row["latency_batch_1_seconds"] for row in csv.DictReader(file)] == ["0.01", "", "0.02"]
 
 
+@pytest.mark.slow
 def test_page_without_any_latency_is_whole(tmp_path: Path) -> None:
     out = made(tmp_path, *(Run({"seed": seed}, latency=None) for seed in (1, 2)))
     assert "No latency and no file size of all branches" in words(out)
@@ -109,6 +114,7 @@ def test_page_without_any_latency_is_whole(tmp_path: Path) -> None:
     assert not (out / "figures" / "costs-latency.svg").exists() and (out / "figures" / "costs-training.svg").exists()
 
 
+@pytest.mark.slow
 def test_page_tells_that_latencies_are_of_different_devices_or_of_too_few_calls(tmp_path: Path) -> None:
     gathered = branches(tmp_path / "run", [Run({"seed": 1}), Run({"seed": 2})])
     gathered[1].records["evaluate"]["measures"] |= {

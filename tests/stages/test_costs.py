@@ -143,6 +143,7 @@ def trained(folder: Path, **settings: Any) -> Stage:
     return stage
 
 
+@pytest.mark.slow
 def test_a_training_tells_what_it_cost(tmp_path: Path) -> None:
     stage = trained(tmp_path, unfreeze=4, epochs=3)
     told = stage.measures
@@ -160,6 +161,7 @@ def test_a_training_tells_what_it_cost(tmp_path: Path) -> None:
     assert not {"peak_flops_per_second", "train_share_of_peak"} & set(phase)
 
 
+@pytest.mark.slow
 def test_activations_from_the_memo_tell_no_speed(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     for _ in range(2):
@@ -169,6 +171,7 @@ def test_activations_from_the_memo_tell_no_speed(tmp_path: Path) -> None:
     assert "prefix_flops_per_second" not in stage.measures
 
 
+@pytest.mark.slow
 def test_training_through_the_whole_network_costs_the_whole_network(tmp_path: Path) -> None:
     mirrored = {"name": "flips", "settings": {"horizontal_flip": True, "brightness": [1.0, 1.0]}, "validation": False, "seed": 0}
     settings: dict[str, Any] = {"unfreeze": 4, "epochs": 1}
@@ -180,6 +183,7 @@ def test_training_through_the_whole_network_costs_the_whole_network(tmp_path: Pa
     assert off.measures["activation_bytes"] == 0
 
 
+@pytest.mark.slow
 def test_lower_precision_halves_the_activations_of_a_step_but_for_the_softmax(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"unfreeze": 4, "epochs": 1}
     whole = trained(tmp_path / "float32", **settings).measures["tail_activation_bytes"]
@@ -187,6 +191,7 @@ def test_lower_precision_halves_the_activations_of_a_step_but_for_the_softmax(tm
     assert half == (whole - 3 * 4) // 2 + 3 * 4
 
 
+@pytest.mark.slow
 def test_every_phase_tells_its_own_cost(tmp_path: Path) -> None:
     stage = trained(tmp_path, phases=[{"unfreeze": 0, "epochs": 1}, {"unfreeze": "all", "epochs": 1}])
     first, second = json.loads((stage.out / "costs.json").read_text())

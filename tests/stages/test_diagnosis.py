@@ -113,6 +113,7 @@ def findings(folder: Path) -> list[dict[str, Any]]:
     return list(json.loads((folder / "findings.json").read_text()))
 
 
+@pytest.mark.slow
 def test_lagging_statistics_are_found_in_a_run_and_the_fix_measured(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, applied=CONTRACTS["none"])  # the moving averages start at 0 and 1, far from these pixels
     run.run(
@@ -148,6 +149,7 @@ def test_statistics_from_before_the_training_are_told_where_steps_were_too_few(s
     assert ("too few" in found.cause) == (said is not None) and (said or "") in found.cause
 
 
+@pytest.mark.slow
 def test_only_steps_in_which_batchnorm_learned_moved_its_statistics(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     phases = [{"unfreeze": 0, "epochs": 2}, {"unfreeze": "all", "epochs": 3}]
@@ -179,6 +181,7 @@ def test_batches_that_are_too_small_for_batchnorm_are_found_by_what_their_noise_
     assert [small_batches.larger(size) for size in (1, 2, 3, 5, 8, 15, 16, 20, 64)] == [32, 32, 33, 35, 32, 45, 16, 20, 64]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch_size", "batchnorm", "expected"), [(2, "train", True), (15, "train", False), (2, "frozen", False)]
 )
@@ -193,6 +196,7 @@ def test_small_batches_are_found_in_a_run(tmp_path: Path, batch_size: int, batch
     assert told["images"] % (32 if batch_size == 2 and batchnorm == "train" else batch_size) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{"unfreeze": 0}, {"unfreeze": 4}, {"unfreeze": "all"}, {"unfreeze": 4, "activations": "off"}]
 )
@@ -207,6 +211,7 @@ def test_units_that_never_fire_are_counted_from_every_cut(tmp_path: Path, settin
     assert branch.silent(trained, rows)[hidden.name] >= 0.75
 
 
+@pytest.mark.slow
 def test_training_with_steps_that_are_too_large_is_found(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     how: dict[str, Any] = {
@@ -224,12 +229,14 @@ def test_training_with_steps_that_are_too_large_is_found(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.slow
 def test_a_healthy_run_has_no_findings(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, expected=tiny.UNIT)
     run.run("train", train.run, epochs=3, learning_rate=0.01)
     assert findings(run.run("evaluate", evaluate.run)) == []
 
 
+@pytest.mark.slow
 def test_near_copies_that_ingest_found_are_leaks(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, expected=tiny.UNIT)
     run.run("train", train.run, epochs=3, learning_rate=0.01)
@@ -243,6 +250,7 @@ def test_near_copies_that_ingest_found_are_leaks(tmp_path: Path) -> None:
     assert (found["rule"], found["evidence"]) == ("leakage", {"validation_leaked": 3})
 
 
+@pytest.mark.slow
 def test_wrong_scaling_is_found_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input_scale, "severity", lambda effect: "error")  # a tiny network does without the right pixels
     run = tiny.start(tmp_path, expected=CONTRACTS["caffe"])
@@ -255,6 +263,7 @@ def test_wrong_scaling_is_found_in_a_run(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(evaluated.notices) == 1
 
 
+@pytest.mark.slow
 def test_wrong_scaling_is_said_before_training_and_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input_scale, "severity", lambda effect: "error")
     run = tiny.start(tmp_path, expected=CONTRACTS["caffe"])

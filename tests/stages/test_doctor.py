@@ -122,6 +122,7 @@ def examined(tmp_path: Path, model: keras.Model, data: Path, history: Path | Non
     return json.loads((stage.out / "findings.json").read_text()), stage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "sequential", "nested"])
 def test_a_healthy_network_has_no_findings(tmp_path: Path, pictures: Path, kind: str) -> None:
     found, stage = examined(tmp_path, trained(kind), pictures)
@@ -137,6 +138,7 @@ def test_a_network_taken_apart_computes_the_same(kind: str) -> None:
     np.testing.assert_allclose(whole.predict(values, verbose=0), model.predict(values, verbose=0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "nested"])
 def test_statistics_that_do_not_describe_the_images(tmp_path: Path, pictures: Path, kind: str) -> None:
     model = trained(kind)
@@ -163,6 +165,7 @@ def test_pixels_that_the_first_layers_were_not_made_for(tmp_path: Path, pictures
     assert scale["evidence"]["range"][1] <= 1 and scale["evidence"]["range_expected"][0] < -50
 
 
+@pytest.mark.slow
 def test_pixels_that_are_scaled_before_the_network_are_inferred_and_said(tmp_path: Path) -> None:
     shown, labels = images("train")
     shown = (shown * np.where(labels, 1.0, 0.4)[:, None, None, None]).astype(np.uint8)  # the classes differ in brightness
@@ -193,6 +196,7 @@ def test_what_a_network_knows_of_many_classes_is_more_than_a_fit_of_their_names(
     assert accuracy > 0.8 and loss < 1.5 and luck < 1e-3
 
 
+@pytest.mark.slow
 def test_classes_in_another_order(tmp_path: Path, pictures: Path) -> None:
     model = trained()
     kernel, bias = model.layers[-1].get_weights()
@@ -201,6 +205,7 @@ def test_classes_in_another_order(tmp_path: Path, pictures: Path) -> None:
     assert [finding["rule"] for finding in found] == ["labels-misaligned"]
 
 
+@pytest.mark.slow
 def test_images_in_both_splits(tmp_path: Path, pictures: Path) -> None:
     for i in range(10):
         (pictures / "validation" / "red" / f"again{i}.png").write_bytes((pictures / "train" / "red" / f"{i}.png").read_bytes())
@@ -208,6 +213,7 @@ def test_images_in_both_splits(tmp_path: Path, pictures: Path) -> None:
     assert [(finding["rule"], finding["evidence"]) for finding in found] == [("leakage", {"validation_leaked": 10})]
 
 
+@pytest.mark.slow
 def test_history_of_a_network_that_learned_its_images_by_heart(tmp_path: Path, pictures: Path) -> None:
     model, history = trained(), tmp_path / "history.csv"
     model.layers[-1].set_weights([np.zeros((8, 2)), np.zeros(2)])  # validation is right by half
@@ -218,6 +224,7 @@ def test_history_of_a_network_that_learned_its_images_by_heart(tmp_path: Path, p
     assert "EarlyStopping" in told["overfitting"]["fix"] and told["overfitting"]["evidence"]["best_epoch"] == 1
 
 
+@pytest.mark.slow
 def test_one_output_and_scores_are_read_as_probabilities(tmp_path: Path, pictures: Path) -> None:
     found, _ = examined(tmp_path, trained(units=1), pictures)
     assert found == []
@@ -329,6 +336,7 @@ def test_statistics_that_lag_behind_are_not_taken_for_those_of_other_pixels(step
     assert foreign_scale.find(Foreign(model), Sample(shown, labels), shown, 0.5) is None
 
 
+@pytest.mark.slow
 def test_what_is_measured_leaves_the_network_as_it_was(tmp_path: Path, pictures: Path) -> None:
     model = trained()
     layer = batchnorm_of(model)
@@ -373,6 +381,7 @@ def test_networks_of_other_shapes_are_read(tmp_path: Path, pictures: Path, model
     examined(tmp_path, model(), pictures)
 
 
+@pytest.mark.slow
 def test_an_untrained_network_is_not_said_to_know_anything(tmp_path: Path, pictures: Path) -> None:
     for seed in range(4):
         keras.utils.set_random_seed(seed)
@@ -381,6 +390,7 @@ def test_an_untrained_network_is_not_said_to_know_anything(tmp_path: Path, pictu
         assert stage.notices == [] and "labels-misaligned" not in {finding["rule"] for finding in found}
 
 
+@pytest.mark.slow
 def test_broken_weights_and_several_outputs_are_refused(tmp_path: Path, pictures: Path) -> None:
     model = trained()
     model.layers[-1].set_weights([np.full((8, 2), np.nan), np.zeros(2)])

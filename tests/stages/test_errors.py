@@ -113,6 +113,7 @@ def page_of(folder: Path, gathered: list[Branch]) -> tuple[Page, str, str]:
     return Page(html), section, " ".join(Page(section).text.split())
 
 
+@pytest.mark.slow
 def test_page_shows_every_image_with_its_names_and_probabilities(tmp_path: Path) -> None:
     gathered = branches(tmp_path / "run", two(), PHOTOGRAPHS)
     page, section, text = page_of(tmp_path, gathered)
@@ -152,6 +153,7 @@ def test_page_says_what_a_reader_of_the_maps_must_know(tmp_path: Path, monkeypat
     assert "Do they err" not in text  # one branch agrees with nobody
 
 
+@pytest.mark.slow
 def test_hostile_names_are_shown_in_pictures_words_too(tmp_path: Path) -> None:
     page, section, text = page_of(tmp_path, branches(tmp_path / "run", two(), HOSTILE))
     assert [tag for tag, _ in page.tags if tag in ("script", "b", "i")] == ["script"]  # the page's own
@@ -243,6 +245,7 @@ def test_disputes_are_the_images_that_one_branch_alone_got_right(tmp_path: Path)
     assert [(one.images, one.left_out) for one in crowded] == [([], 6), ([], 1)]
 
 
+@pytest.mark.slow
 def test_page_tells_who_agrees_with_whom(tmp_path: Path) -> None:
     results = results_of(tmp_path / "run", 3)
     for result, sure in zip(results, ({1: 0.8}, {1: 0.8, 2: 0.7, 3: 0.6}, {5: 0.8}), strict=True):

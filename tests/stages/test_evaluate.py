@@ -38,6 +38,7 @@ def probabilities(table: list[dict[str, str]]) -> np.ndarray:
     return np.array([[float(line[f"p_{name}"]) for name in tiny.CLASSES] for line in table])
 
 
+@pytest.mark.slow
 def test_predictions_carry_their_images_row(run: tiny.Run) -> None:
     table = predictions(run)
     assert [int(line["row"]) for line in table] == [i for i in range(90) if tiny.split(i) != "train"]
@@ -50,6 +51,7 @@ def test_predictions_carry_their_images_row(run: tiny.Run) -> None:
         assert float(line["loss"]) == pytest.approx(-np.log(float(line[f"p_{line['label']}"])), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_plain_keras_predicts_the_same_from_raw_pixels(run: tiny.Run, backend: str) -> None:
     printed = tiny.plain_keras(backend, PREDICT, run.inputs["train"] / "model.keras", run.inputs["ingest"] / "images.npy").split()
@@ -77,12 +79,14 @@ def test_metrics_are_those_of_the_predictions(run: tiny.Run) -> None:
     }
 
 
+@pytest.mark.slow
 def test_evaluating_twice_gives_the_same_bytes(run: tiny.Run) -> None:
     stage = run.stage("evaluate")
     evaluate.run(stage)
     assert tiny.content(stage.out) == tiny.content(run.inputs["evaluate"])
 
 
+@pytest.mark.slow
 def test_activations_that_belong_to_other_images_are_noticed(run: tiny.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = activations.feed
 

@@ -42,6 +42,7 @@ def predictions_of(run: tiny.Run) -> dict[int, dict[str, str]]:
         return {int(line["row"]): line for line in csv.DictReader(file) if line["split"] == "test"}
 
 
+@pytest.mark.slow
 def test_what_is_said_of_an_image_is_what_was_predicted(run: tiny.Run) -> None:
     predictions = predictions_of(run)
     for image in told(run)["images"]:
@@ -93,6 +94,7 @@ def test_heat_maps_are_those_of_the_saved_network_from_its_pixels(run: tiny.Run)
     assert (heat.max(axis=(1, 2)) == 255).sum() > len(heat) / 2
 
 
+@pytest.mark.slow
 def test_only_the_images_that_are_shown_are_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tiny.start(tmp_path)
     run.run("train", train.run, epochs=1, learning_rate=0.01)

@@ -39,10 +39,12 @@ def texts(drawing: str) -> list[str]:
     return ["".join(element.itertext()) for element in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")]
 
 
+@pytest.mark.slow
 def test_figures_have_the_same_bytes_every_time(results: list[Result]) -> None:
     assert drawings(results) == drawings(results)
 
 
+@pytest.mark.slow
 def test_figures_have_the_same_bytes_in_a_fresh_process(results: list[Result], tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path

@@ -81,6 +81,7 @@ def content(folder: Path) -> tuple[bytes, list[dict[str, str]]]:
         return (folder / "model.keras").read_bytes(), list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_training_at_a_found_rate_is_training_at_that_number(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     settings = FIND | {"unfreeze": 4, "layer_decay": 0.8, "schedule": "cosine"}
@@ -91,6 +92,7 @@ def test_training_at_a_found_rate_is_training_at_that_number(tmp_path: Path) -> 
     assert content(found) == content(given)
 
 
+@pytest.mark.slow
 def test_curve_is_that_of_plain_keras(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     out = run.run("train", train.run, **FIND | {"dropout": 0.0, "epochs": 1})
@@ -117,6 +119,7 @@ def test_curve_is_that_of_plain_keras(tmp_path: Path) -> None:
     assert found["losses"][:90] == pytest.approx(list(smoothed)[:90], rel=1e-3)  # where it diverges, rounding grows
 
 
+@pytest.mark.slow
 def test_found_rate_is_said_and_learns(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     stage = run.stage("train")
@@ -130,6 +133,7 @@ def test_found_rate_is_said_and_learns(tmp_path: Path) -> None:
     assert rows[0]["learning_rate"] == repr(told["learning_rate"])
 
 
+@pytest.mark.slow
 def test_each_phase_finds_its_own_rate(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     stage = run.stage("train")

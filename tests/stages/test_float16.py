@@ -43,6 +43,7 @@ def test_network_above_the_cut_computes_in_float32(tmp_path: Path) -> None:
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_pooling_of_rounded_activations_is_not_rounded_again(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     flat, pooled = (stored(run.stage("train"), *small(0, pooling=pooling), "float16") for pooling in ("flatten", "avg"))
@@ -62,6 +63,7 @@ def test_activations_too_large_for_float16_are_refused(tmp_path: Path) -> None:
     assert np.asarray(stored(stage, network, layers, "float32").arrays[0]).max() > np.finfo(np.float16).max
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_evaluation_says_how_far_rounded_activations_are_from_the_pixels(tmp_path: Path, dtype: str) -> None:
     run = tiny.start(tmp_path)
@@ -74,6 +76,7 @@ def test_evaluation_says_how_far_rounded_activations_are_from_the_pixels(tmp_pat
     assert len([notice for notice in stage.notices if "float16" in notice]) == (dtype == "float16")
 
 
+@pytest.mark.slow
 def test_activations_that_belong_to_other_images_are_noticed_in_float16_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -64,6 +65,7 @@ def grown(root: Path, tree: list, label: str) -> dict[bytes, str]:
     return made_
 
 
+@pytest.mark.slow
 @QUICK
 @given(entries, entries, st.lists(st.sampled_from(SYSTEM), max_size=4, unique=True))
 def test_every_file_of_a_tree_is_told_once(first, second, system):
@@ -113,6 +115,7 @@ def test_any_folders_have_a_layout_or_a_clear_error(paths):
         assert set(how.splits) == (tops if how.splits else set()) and (how.splits or set(how.classes) == tops)
 
 
+@pytest.mark.slow
 def test_picture_below_1500_folders_is_found_and_decoded(tmp_path):
     source, deep = tmp_path / "pets", "cats/" + "d/" * 1500
     for label in ("cats", "dogs"):

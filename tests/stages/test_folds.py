@@ -36,6 +36,7 @@ def stored(run: tiny.Run) -> list[Path]:
     return sorted(path for path in (run.folder / "store").rglob("*.npy"))
 
 
+@pytest.mark.slow
 def test_every_fold_validates_once_and_computes_no_activation_again(run: tiny.Run) -> None:
     items = manifest.read(run.inputs["ingest"] / "manifest.csv")
     seen: list[dict[str, set[int]]] = []
@@ -51,6 +52,7 @@ def test_every_fold_validates_once_and_computes_no_activation_again(run: tiny.Ru
     assert all(rows["test"] == {item.row for item in items if item.split == "test"} for rows in seen)
 
 
+@pytest.mark.slow
 def test_without_a_fold_the_splits_are_those_of_the_manifest(run: tiny.Run) -> None:
     run.run("train", train.run, epochs=1)
     items = manifest.read(run.inputs["ingest"] / "manifest.csv")
@@ -58,6 +60,7 @@ def test_without_a_fold_the_splits_are_those_of_the_manifest(run: tiny.Run) -> N
     assert rows["validation"] == {item.row for item in items if item.split == "validation"}
 
 
+@pytest.mark.slow
 def test_a_fold_that_there_is_not_is_refused(run: tiny.Run) -> None:
     with pytest.raises(StageError, match="fold = 3: there are 3"):
         run.run("train", train.run, epochs=1, fold=3)

@@ -216,6 +216,7 @@ def test_odd_shapes_come_out_at_the_asked_size(resize, original):
     assert fit(Image.new("RGB", original), (20, 30), resize).size == (30, 20)
 
 
+@pytest.mark.slow
 def test_a_large_jpeg_decoded_at_reduced_size_looks_like_the_full_one(tmp_path):
     y, x = np.mgrid[0:1600, 0:1200]
     waves = np.stack([128 + 100 * np.sin(x / 40), 128 + 100 * np.cos(y / 60), 128 + 90 * np.sin((x + y) / 80)], -1)

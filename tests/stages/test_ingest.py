@@ -105,6 +105,7 @@ def test_the_manifest_reads_back_as_written(tmp_path):
     assert (tmp_path / "again.csv").read_bytes() == (stage.out / "manifest.csv").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["folder", "sample:digits"])
 def test_the_same_stage_twice_gives_the_same_bytes_with_and_without_memo(tmp_path, source):
     where = by_class(tmp_path / "pets") if source == "folder" else source
@@ -227,6 +228,7 @@ def test_bad_images_are_skipped_and_named_with_their_reason(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_diagnosed_names_what_it_skips_too(tmp_path):
     stage = Stage(out=tmp_path / "out")
     folder.read(stage, bad_files(by_class(tmp_path / "pets")), (8, 8))
@@ -503,6 +505,7 @@ def test_a_class_may_be_called_train(tmp_path):
     assert dataset(stage)["classes"] == ["bus", "train"]
 
 
+@pytest.mark.slow
 def test_digits_are_the_1797_of_scikit_learn(tmp_path):
     from sklearn.datasets import load_digits
 
@@ -517,6 +520,7 @@ def test_digits_are_the_1797_of_scikit_learn(tmp_path):
     assert (array[..., 0] == array[..., 2]).all() and array.max() > 230
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the shared photographs are not here")
 def test_photographs_keep_the_split_of_the_book(tmp_path):
     stage = ingested(tmp_path, PHOTOGRAPHS, image_size=32)

@@ -43,6 +43,7 @@ def test_the_test_split_stays_and_validation_is_drawn(tmp_path, name, monkeypatc
     assert audit(stage)["modes"] == {"RGB" if data["train"].ndim == 4 else "L": 24 * len(classes)}
 
 
+@pytest.mark.slow
 def test_keras_reads_the_files_in_its_folder_in_a_process_of_its_own(tmp_path, monkeypatch):
     data = arrays("fashion_mnist", each=4)
     folder = tmp_path / "keras" / "datasets" / "fashion-mnist"
@@ -60,6 +61,7 @@ def test_keras_reads_the_files_in_its_folder_in_a_process_of_its_own(tmp_path, m
     assert all((found[name] == data[name]).all() for name in data) and not (tmp_path / "a.npz").exists()
 
 
+@pytest.mark.slow
 def test_without_network_and_file_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):

@@ -46,6 +46,7 @@ class Clocked:
         return latency.timed(self, lambda: self.now)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_what_is_timed_predicts_as_keras_does(tmp_path: Path, backend: str) -> None:
     tiny.network(4, dropout=0.5).save(tmp_path / "model.keras")
@@ -101,6 +102,7 @@ def test_a_batch_holds_as_many_images_as_it_is_called_by(monkeypatch: pytest.Mon
     }
 
 
+@pytest.mark.slow
 def test_evaluating_tells_latency_and_size_and_keeps_them_out_of_the_artifact(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     run.run("train", train.run, epochs=1)

@@ -122,6 +122,7 @@ def everything_open(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
 
 
+@pytest.mark.slow
 def test_tables_are_sorted_by_click_as_numbers(visit: Callable[..., Visit], several: Path) -> None:
     page = visit(several).page
     before = column(page, "costs", "training")
@@ -366,6 +367,7 @@ def test_only_tables_that_scroll_are_stops_of_the_tab_key(visit: Callable[..., V
     assert {stop for stop, scrolls in stops if not scrolls} == {False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [True, False])
 def test_paper_holds_everything(visit: Callable[..., Visit], several: Path, script: bool) -> None:
     page = visit(several, A4, "dark", script).page

@@ -34,6 +34,7 @@ def policies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", LOWER)
 def test_lower_precision_learns_the_same_within_its_rounding(tmp_path: Path, asked: str, policies: list[dict[str, str]]) -> None:
     run = tiny.start(tmp_path)
@@ -49,6 +50,7 @@ def test_lower_precision_learns_the_same_within_its_rounding(tmp_path: Path, ask
     assert lower[-1]["accuracy"] > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", LOWER)
 def test_saved_model_is_in_float32(tmp_path: Path, asked: str) -> None:
     run = tiny.start(tmp_path)
@@ -58,6 +60,7 @@ def test_saved_model_is_in_float32(tmp_path: Path, asked: str) -> None:
     assert model.predict(pixels[:4], verbose=0).sum(axis=1) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_frozen_activations_are_those_of_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tiny.start(tmp_path)
     run.run("train", train.run, epochs=1)
@@ -66,6 +69,7 @@ def test_frozen_activations_are_those_of_float32(tmp_path: Path, monkeypatch: py
     assert sorted((tmp_path / "store" / "memo").rglob("*.npy")) == stored
 
 
+@pytest.mark.slow
 def test_every_phase_has_its_own_layers_in_lower_precision(tmp_path: Path, policies: list[dict[str, str]]) -> None:
     run = tiny.start(tmp_path)
     phases = [{"unfreeze": 0, "epochs": 1}, {"unfreeze": 4, "epochs": 1}]
@@ -73,6 +77,7 @@ def test_every_phase_has_its_own_layers_in_lower_precision(tmp_path: Path, polic
     assert "conv3" not in policies[0] and policies[1]["conv3"] == "bfloat16"
 
 
+@pytest.mark.slow
 def test_loss_that_overflows_in_float16_is_said(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     with pytest.raises(StageError, match="not a finite number"):

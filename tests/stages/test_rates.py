@@ -43,6 +43,7 @@ def test_depth_is_counted_from_the_head_and_batchnorm_goes_with_its_convolution(
     assert layer_shares(network(), LAYERS, 0.5) == SHARES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     [
@@ -86,6 +87,7 @@ def test_sgd_with_momentum_over_steps_is_that_of_the_textbook() -> None:
     np.testing.assert_allclose(keras.ops.convert_to_numpy(upper.bias.value), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_lower_layers_follow_a_schedule_at_their_share() -> None:
     falling = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.1, 0.01])
     common, layered = network(), network()

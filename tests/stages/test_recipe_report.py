@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 
 from kpipe.stage import Branch
 from stages.reporting import figures, recipe, reproduction
@@ -46,6 +47,7 @@ def test_learning_curves_show_where_phases_begin(tmp_path: Path) -> None:
     assert not [text for text in only if text.startswith("phase")]
 
 
+@pytest.mark.slow
 def test_page_has_a_row_for_each_phase(tmp_path: Path) -> None:
     text = words(made(tmp_path, [Run({"model": "resnet50"}, training={"phases": PHASES})]))
     assert "phaseepochslearnslearning ratechosen" in text
@@ -63,6 +65,7 @@ def test_only_phase_has_no_table(tmp_path: Path) -> None:
     assert "phaseepochslearns" not in text and "range test" not in text
 
 
+@pytest.mark.slow
 def test_curve_of_the_finder_is_a_figure_of_its_own(tmp_path: Path) -> None:
     out = made(tmp_path, [Run({"model": "resnet50"}, training={"phases": PHASES[1:2]})])
     drawing = (out / "figures" / "finder-1-resnet50-1.svg").read_text()
@@ -80,6 +83,7 @@ def test_same_finder_gives_the_same_bytes(tmp_path: Path) -> None:
     assert not re.search(r"\$|mathdefault", drawings[0])
 
 
+@pytest.mark.slow
 def test_training_loss_that_is_not_the_plain_one_is_explained(tmp_path: Path) -> None:
     both = {"label_smoothing": 0.1, "class_weights": {"0": 1.0}}
     text = words(made(tmp_path / "both", [Run({"model": "resnet50"}, training=both)]))

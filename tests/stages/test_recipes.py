@@ -94,6 +94,7 @@ def assert_same(rows: list[dict[str, float]], expected: list[dict[str, float]], 
         assert [row[column] for row in rows] == pytest.approx([row[column] for row in expected], rel=1e-4), column
 
 
+@pytest.mark.slow
 def test_phases_are_fits_one_after_the_other(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     phases = [
@@ -119,6 +120,7 @@ def test_phases_are_fits_one_after_the_other(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_step_schedule_with_momentum_and_weight_decay_is_kerass_own(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     settings: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01, "learning_rate": 0.1}
@@ -131,6 +133,7 @@ def test_step_schedule_with_momentum_and_weight_decay_is_kerass_own(tmp_path: Pa
     assert (told["optimizer"], told["momentum"], told["weight_decay"]) == ("sgd", 0.9, 0.01)
 
 
+@pytest.mark.slow
 def test_plateau_is_kerass_callback_on_the_watched_loss(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     settings: dict[str, Any] = {"optimizer": "rmsprop", "learning_rate": 3.0}
@@ -144,6 +147,7 @@ def test_plateau_is_kerass_callback_on_the_watched_loss(tmp_path: Path) -> None:
     assert_same(history(out), expected)
 
 
+@pytest.mark.slow
 def test_balanced_classes_count_the_same_and_validation_loss_is_not_weighted(tmp_path: Path) -> None:
     run = imbalanced(tiny.start(tmp_path))
     out = run.run("train", train.run, epochs=2, batch_size=BATCH, class_weights="balanced", learning_rate=0.02)
@@ -163,6 +167,7 @@ def imbalanced(run: tiny.Run) -> tiny.Run:
     return run
 
 
+@pytest.mark.slow
 def test_smoothed_labels_are_for_training_alone(tmp_path: Path) -> None:
     run = imbalanced(tiny.start(tmp_path))
     settings: dict[str, Any] = {"label_smoothing": 0.2, "class_weights": "balanced", "optimizer": "adamw"}
@@ -207,6 +212,7 @@ def test_recipe_that_cannot_be_followed_is_refused_before_training(
     assert hint in str(caught.value.hint)
 
 
+@pytest.mark.slow
 def test_values_that_a_phase_leaves_out_are_the_stages_own(tmp_path: Path) -> None:
     phases = [{"unfreeze": 4}, {"epochs": 2}]
     out = tiny.start(tmp_path).run("train", train.run, epochs=1, learning_rate=0.01, phases=phases)

@@ -52,6 +52,7 @@ def same(stage: Stage, other: Stage, prefix: str = "") -> bool:
     return pixels and rows(stage) == [row | {"path": prefix + row["path"]} for row in rows(other)]
 
 
+@pytest.mark.slow
 def test_folder_and_archive_behind_a_url_are_what_they_are_here(tmp_path: Path, web: WebServer) -> None:
     here = ingested(tmp_path, web.folder / "sets" / "pets", name="here")
     there = from_urls(tmp_path, "there", source=f"{web.url}/sets/pets/")
@@ -62,6 +63,7 @@ def test_folder_and_archive_behind_a_url_are_what_they_are_here(tmp_path: Path, 
     assert same(archive, here) and dataset(archive)["name"] == "pets.tar.gz"
 
 
+@pytest.mark.slow
 def test_paths_of_a_table_are_relative_to_it_or_where_it_lies_elsewhere_to_the_images(tmp_path: Path, web: WebServer) -> None:
     here = ingested(tmp_path, web.folder / "sets" / "pets", name="here")
     images = f"{web.url}/sets/pets/"

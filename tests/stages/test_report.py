@@ -93,6 +93,7 @@ def words(out: Path) -> str:
     return " ".join(Page((out / "report.html").read_text()).text.split())
 
 
+@pytest.mark.slow
 def test_report_gives_page_table_and_figures(out: Path) -> None:
     assert sorted(file.name for file in out.iterdir()) == ["figures", "pairs.csv", "report.csv", "report.html"]
     drawn = sorted(file.name for file in (out / "figures").iterdir())
@@ -110,6 +111,7 @@ def test_report_gives_page_table_and_figures(out: Path) -> None:
     assert 0.8 < float(rows[1]["test_accuracy"]) < 0.95
 
 
+@pytest.mark.slow
 def test_report_twice_gives_the_same_bytes(tmp_path: Path, gathered: list[Branch], out: Path) -> None:
     again = reported(tmp_path, gathered)
     files = [file.relative_to(out) for file in sorted(out.rglob("*")) if file.is_file()]
@@ -174,6 +176,7 @@ def test_headings_descend_one_level_at_a_time_and_pictures_have_words(out: Path)
     assert all(attrs.get("aria-label") for _, attrs in page.tags if attrs.get("role") == "img")
 
 
+@pytest.mark.slow
 def test_hostile_names_are_shown_not_run(tmp_path: Path) -> None:
     out = made(tmp_path, two(), HOSTILE)
     html = (out / "report.html").read_text()
@@ -193,6 +196,7 @@ def test_csv_inside_the_page_is_the_csv_beside_it(out: Path) -> None:
         assert base64.b64decode(str(link["href"]).split(",", 1)[1]) == (out / str(link["download"])).read_bytes()
 
 
+@pytest.mark.slow
 def test_missing_branches_are_named(tmp_path: Path) -> None:
     runs = [Run({"model": m, "recipe": r}) for m, r in (("resnet50", "a"), ("resnet50", "b"), ("vgg16", "b"))]
     gathered = branches(tmp_path / "run", runs)
@@ -210,6 +214,7 @@ def test_no_complete_branch_is_an_error_that_says_what_is_needed(tmp_path: Path)
     assert "evaluate" in str(caught.value.hint)
 
 
+@pytest.mark.slow
 def test_branches_without_records_are_still_reported(tmp_path: Path) -> None:
     gathered = [Branch(branch.axes, branch.inputs) for branch in branches(tmp_path / "run", two())]
     assert "ResNet50 and VGG16 on digits" in words(reported(tmp_path, gathered))
@@ -225,6 +230,7 @@ def test_twenty_four_branches_stay_small(tmp_path: Path) -> None:
     assert len((out / "pairs.csv").read_text().splitlines()) == 1 + 276
 
 
+@pytest.mark.slow
 def test_several_seeds_are_told_as_one_network(tmp_path: Path) -> None:
     axes = [(m, s) for m in ("resnet50", "vgg16") for s in (1, 2, 3)]
     out = made(tmp_path, [Run({"model": m, "seed": s}, model=m, accuracy=0.9 + s / 100, params={"seed": s}) for m, s in axes])
@@ -243,12 +249,14 @@ def test_several_seeds_are_told_as_one_network(tmp_path: Path) -> None:
     assert "behind the chosen by" in text and text.count("behind the chosen by") == 1
 
 
+@pytest.mark.slow
 def test_one_branch_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     out = made(tmp_path, [Run({})])
     assert not (out / "pairs.csv").exists()
     assert "Every two" not in words(out)
 
 
+@pytest.mark.slow
 def test_report_imports_no_keras() -> None:
     code = "import sys, stages.report; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
@@ -312,6 +320,7 @@ def test_copies_outliers_and_telling_properties_are_shown_with_pictures(tmp_path
         assert words in text
 
 
+@pytest.mark.slow
 def test_what_was_left_out_or_not_looked_at_is_said(tmp_path: Path) -> None:
     gathered = branches(tmp_path / "run", two())
     file = tmp_path / "run" / "ingest" / "audit.json"
@@ -322,6 +331,7 @@ def test_what_was_left_out_or_not_looked_at_is_said(tmp_path: Path) -> None:
         assert words in text
 
 
+@pytest.mark.slow
 def test_pictures_take_no_more_room_than_they_may(tmp_path: Path) -> None:
     pictures = {"<b>x</b>.png": "A" * 1_400_000, "d.png": "B" * 200_000, '"><i>g.png': "CCCC"}
     html = (with_audit(tmp_path, pictures) / "report.html").read_text()

@@ -41,6 +41,7 @@ def edit_manifest(branch: Branch, **columns: Any) -> None:
     table.assign(**{name: change(table) for name, change in columns.items()}).to_csv(file, index=False)
 
 
+@pytest.mark.slow
 def test_page_tells_the_runs_and_their_branches(tmp_path: Path) -> None:
     gathered = [*run_of(tmp_path, FIRST), *run_of(tmp_path, LAST, accuracy=0.9)]
     gathered[0] = replace(gathered[0], runs=(FIRST, LAST))
@@ -51,18 +52,21 @@ def test_page_tells_the_runs_and_their_branches(tmp_path: Path) -> None:
     assert "Not in this report" not in text  # that a run lacks what another has is no gap
 
 
+@pytest.mark.slow
 def test_a_report_of_one_run_names_what_is_missing_in_it(tmp_path: Path) -> None:
     axes = [{"model": "resnet50", "seed": 1}, {"model": "resnet50", "seed": 2}, {"model": "vgg16", "seed": 1}]
     gathered = [replace(b, runs=(FIRST,)) for b in branches(tmp_path / "run", [Run(a, model=str(a["model"])) for a in axes])]
     assert "vgg16,2: excluded, or not in this run" in words(reported(tmp_path, gathered))
 
 
+@pytest.mark.slow
 def test_a_runs_own_report_says_nothing_of_runs(tmp_path: Path) -> None:
     [branch] = branches(tmp_path / "run", [Run({"model": "resnet50"})])
     text = words(reported(tmp_path, [branch]))
     assert "1 branch compared on 100 test images" in text and "Of run" not in text and "Not all branches" not in text
 
 
+@pytest.mark.slow
 def test_branches_of_other_test_images_are_not_compared_and_the_page_says_so(tmp_path: Path) -> None:
     first, last = run_of(tmp_path, FIRST)[:1], run_of(tmp_path, LAST, accuracy=0.9)[1:]
     edit_manifest(last[0], hash=lambda table: "f" + table["hash"].str[1:])  # the same names, other pictures
@@ -76,6 +80,7 @@ def test_branches_of_other_test_images_are_not_compared_and_the_page_says_so(tmp
     assert Page((out / "report.html").read_text()).open == []
 
 
+@pytest.mark.slow
 def test_branches_that_share_some_test_images_are_compared_on_these(tmp_path: Path) -> None:
     first, last = run_of(tmp_path, FIRST)[:1], run_of(tmp_path, LAST, Data(test=60), accuracy=0.8)[1:]
     edit_manifest(last[0], path=lambda table: table["path"].where(table.index % 2 == 0, "x" + table["path"]))
@@ -112,6 +117,7 @@ def test_equal_images_of_two_runs_are_the_same_images(tmp_path: Path) -> None:
     assert judge(both).outcome in ("wins", "tie")
 
 
+@pytest.mark.slow
 def test_classes_of_two_runs_may_differ(tmp_path: Path) -> None:
     first, last = run_of(tmp_path, FIRST, Data(classes=("a", "b")))[:1], run_of(tmp_path, LAST, Data(classes=("b", "c")))[1:]
     page = Page((reported(tmp_path, [*first, *last]) / "report.html").read_text())

@@ -82,6 +82,7 @@ def test_training_cut_off_in_an_epoch_ends_with_the_same_bytes(tmp_path: Path, s
     assert all("was found" in notice for notice in last.notices[1:])
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_is_said_and_training_begins_anew(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     settings: dict[str, Any] = {"epochs": 3, "units": 8}
@@ -94,6 +95,7 @@ def test_damaged_checkpoint_is_said_and_training_begins_anew(tmp_path: Path) -> 
     assert "checkpoint.npy is damaged" in last.notices[0] and "begins anew" in last.notices[0]
 
 
+@pytest.mark.slow
 def test_rate_that_was_found_is_not_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tiny.start(tmp_path)
     settings: dict[str, Any] = {"phases": [{"epochs": 2, "learning_rate": 0.01}, {"unfreeze": "all", "epochs": 2}]}

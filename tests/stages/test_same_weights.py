@@ -44,6 +44,7 @@ def predicted(folder: Path, gathered: list[Branch], store: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_tool_predicts_what_plain_keras_does_on_the_test_images(tmp_path: Path, trained: list[Branch]) -> None:
     out = predicted(tmp_path / "out", trained, tmp_path / "store")
     assert sorted(path.name for path in out.iterdir()) == ["0", "2"]
@@ -59,6 +60,7 @@ def test_tool_predicts_what_plain_keras_does_on_the_test_images(tmp_path: Path, 
         assert json_files.read(out / name / "about.json")["images"] == 20
 
 
+@pytest.mark.slow
 def test_what_is_known_of_a_model_is_not_computed_again(
     tmp_path: Path, trained: list[Branch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +85,7 @@ def test_what_is_known_of_a_model_is_not_computed_again(
     assert read[1:] == [model, model, trained[2].inputs["train"] / "model.keras"]
 
 
+@pytest.mark.slow
 def test_of_many_test_images_the_same_sample_is_taken_each_time(
     tmp_path: Path, trained: list[Branch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +157,7 @@ def test_verdict_says_whether_it_is_more_than_rounding(tmp_path: Path, pair: lis
     assert not broken.equal and "in branch 2 (nan)" in same_weights.verdict([broken])
 
 
+@pytest.mark.slow
 def test_page_and_table_tell_it(tmp_path: Path, pair: list[Branch]) -> None:
     out = reported(tmp_path, pair)
     page = Page((out / "report.html").read_text())

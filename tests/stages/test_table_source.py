@@ -27,6 +27,7 @@ def read(tmp_path, lines, header="path,label", name="out", **params):
     return ingested(tmp_path, tmp_path / "table.csv", name, images=tmp_path / "photos", **params)
 
 
+@pytest.mark.slow
 def test_a_table_gives_what_the_folder_gives(tmp_path):
     lines = pets(tmp_path)
     from_table, from_folder = read(tmp_path, lines), ingested(tmp_path, tmp_path / "photos", name="folder")
@@ -234,6 +235,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path):
     assert "pip install pyarrow" in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 def test_an_image_that_changes_reruns_what_reads_the_table(tmp_path):
     (tmp_path / "stages").symlink_to(ROOT / "stages")
     lines = pets(tmp_path)

@@ -100,6 +100,7 @@ def shared(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.prod(sides.clip(0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"accuracy": 0.95}, {"accuracy": 0.95, "seconds": 60.0}], ids=["cloud", "line", "point"]
 )
@@ -113,6 +114,7 @@ def test_labels_of_24_branches_hide_nothing(tmp_path: Path, settings: dict[str, 
         monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_every_branch_is_labelled_where_there_is_room_and_else_the_front(tmp_path: Path) -> None:
     results = many(tmp_path, pareto.NUMBERED + 1)
     [_, told] = pareto.tradeoffs(results[:-1])

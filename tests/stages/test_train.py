@@ -28,6 +28,7 @@ def training(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "training.json").read_text()))
 
 
+@pytest.mark.slow
 def test_training_learns_and_tells_how(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     out = run.run("train", train.run, epochs=6, batch_size=16, learning_rate=0.01, unfreeze="all")
@@ -42,6 +43,7 @@ def test_training_learns_and_tells_how(tmp_path: Path) -> None:
         assert "optimizer" not in file
 
 
+@pytest.mark.slow
 @pytest.mark.cpu
 def test_the_same_stage_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
@@ -52,12 +54,14 @@ def test_the_same_stage_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert sorted(first) == ["costs.json", "history.csv", "model.keras", "training.json"]
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_model(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     models = [tiny.content(run.run("train", train.run, epochs=1, seed=seed))["model.keras"] for seed in (0, 1)]
     assert models[0] != models[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sums_as_written")
 def test_activations_on_or_off_is_the_same_training(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
@@ -83,6 +87,7 @@ def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
     assert orders[0] == orders[2] != orders[1]
 
 
+@pytest.mark.slow
 def test_frozen_batchnorm_keeps_its_statistics_when_unfrozen(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     out = run.run("train", train.run, epochs=1, unfreeze="all", batchnorm="frozen")
@@ -94,6 +99,7 @@ def test_frozen_batchnorm_keeps_its_statistics_when_unfrozen(tmp_path: Path) -> 
     assert "val_loss_recalibrated" not in history(out)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.cpu
 def test_recalibration_leaves_training_itself_alone(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
@@ -110,6 +116,7 @@ def test_recalibration_leaves_training_itself_alone(tmp_path: Path) -> None:
     assert np.abs(means[0] - means[1]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_when_stopping_early(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     out = run.run("train", train.run, epochs=30, unfreeze="all", learning_rate=0.05, early_stopping=2, batchnorm="train")
@@ -122,6 +129,7 @@ def test_the_best_epoch_is_kept_when_stopping_early(tmp_path: Path) -> None:
     assert (predicted == np.array(validation) % 3).mean() == pytest.approx(best["val_accuracy"])
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_epoch_and_step(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     with pytest.raises(StageError, match=r"epoch 1, step [1-4] of 4") as caught:
@@ -129,11 +137,13 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(tmp_path: Path) -> None:
     assert "learning_rate" in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 def test_more_layers_than_there_are_cannot_be_unfrozen(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="has 11 layers"):
         tiny.start(tmp_path).run("train", train.run, unfreeze=12)
 
 
+@pytest.mark.slow
 def test_augmented_images_go_through_the_whole_network(tmp_path: Path) -> None:
     flips = {"name": "custom", "settings": {"brightness": [1.0, 1.0], "horizontal_flip": True}, "validation": False, "seed": 2}
     run = tiny.start(tmp_path, augment=flips)
@@ -143,6 +153,7 @@ def test_augmented_images_go_through_the_whole_network(tmp_path: Path) -> None:
     assert history(out)[0]["loss"] != history(plain)[0]["loss"]
 
 
+@pytest.mark.slow
 def test_validation_images_are_augmented_only_when_asked(tmp_path: Path) -> None:
     dark = {"name": "custom", "settings": {"brightness": [0.01, 0.02]}, "seed": 2}
     losses = {}
@@ -152,6 +163,7 @@ def test_validation_images_are_augmented_only_when_asked(tmp_path: Path) -> None
     assert losses[False] != losses[True]
 
 
+@pytest.mark.slow
 def test_the_head_has_one_output_a_class(tmp_path: Path) -> None:
     model = keras.models.load_model(tiny.start(tmp_path).run("train", train.run, epochs=1) / "model.keras")
     assert model.output_shape == (None, 3)

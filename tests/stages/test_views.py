@@ -42,6 +42,7 @@ def equal(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...]) -> bool:
     return len(a) == len(b) and all(map(np.array_equal, a, b))
 
 
+@pytest.mark.slow
 def test_epoch_shows_the_activations_of_its_copy_and_after_the_last_of_the_first_again(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, augment=RECIPE)
     found = feeds(run, views=2)
@@ -69,6 +70,7 @@ def history(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_with_as_many_copies_as_epochs_training_is_that_of_fresh_augmentation(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, augment=RECIPE)
     settings: dict[str, Any] = {"epochs": 3, "unfreeze": 4, "batch_size": 20, "dropout": 0.3, "learning_rate": 0.01}
@@ -78,6 +80,7 @@ def test_with_as_many_copies_as_epochs_training_is_that_of_fresh_augmentation(tm
     assert c[0] == pytest.approx(a[0], rel=1e-5) and c[1:] != pytest.approx(a[1:], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_only_images_that_are_augmented_are_stored_in_copies(tmp_path: Path) -> None:
     per_image = (8 * 100 + 8 * 100) * 4
     for validation, augmented in ((False, 60), (True, 75)):
@@ -85,6 +88,7 @@ def test_only_images_that_are_augmented_are_stored_in_copies(tmp_path: Path) -> 
         assert feeds(run, views=2).stored_bytes == (2 * augmented + 90) * per_image
 
 
+@pytest.mark.slow
 def test_validation_is_plain_unless_it_is_augmented_too(tmp_path: Path) -> None:
     rows = np.array([row for row in range(90) if tiny.split(row) == "validation"])
     for validation in (False, True):
@@ -108,6 +112,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_more_copies_and_other_splits_compute_only_what_is_new(tmp_path: Path, computed: list[int]) -> None:
     run = tiny.start(tmp_path, augment=RECIPE)
     feeds(run, views=2)
@@ -122,6 +127,7 @@ def test_more_copies_and_other_splits_compute_only_what_is_new(tmp_path: Path, c
     assert 0 < len(new) < 60 and computed[4:] == [len(new)] * 2
 
 
+@pytest.mark.slow
 def test_copies_that_no_epoch_shows_are_not_computed(tmp_path: Path, computed: list[int]) -> None:
     run = tiny.start(tmp_path, augment=RECIPE)
     feeds(run, views=9, epochs=range(1, 3))
@@ -131,6 +137,7 @@ def test_copies_that_no_epoch_shows_are_not_computed(tmp_path: Path, computed: l
     assert len(shown(found, 0)) == 2  # the learning-rate finder's
 
 
+@pytest.mark.slow
 def test_another_recipe_or_seed_has_copies_of_its_own(tmp_path: Path, computed: list[int]) -> None:
     for changed in ({}, {"seed": 3}, {"settings": {"brightness": [0.3, 0.9], "horizontal_flip": True}}, {"name": "same"}):
         run = tiny.start(tmp_path / str(len(computed)), augment={**RECIPE, **changed})
@@ -144,6 +151,7 @@ def test_nothing_is_stored_in_copies_where_nothing_is_augmented(tmp_path: Path, 
     assert computed == [90] and found.training is found.plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float16", 2)])
 def test_copies_that_do_not_fit_beside_the_plain_images_are_refused_before_any_is_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, computed: list[int], dtype: str, size: int
@@ -161,6 +169,7 @@ def test_copies_that_do_not_fit_beside_the_plain_images_are_refused_before_any_i
     assert computed == [60, 60, 60, 90]
 
 
+@pytest.mark.slow
 def test_pooled_copies_follow_from_stored_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tiny.start(tmp_path, augment=RECIPE)
     flat = feeds(run, views=2, unfreeze=0)
@@ -176,6 +185,7 @@ def test_pooled_copies_follow_from_stored_ones(tmp_path: Path, monkeypatch: pyte
         np.testing.assert_allclose(shown(pooled, epoch)[0], shown(flat, epoch)[0].mean(axis=(1, 2)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_says_how_many_copies_it_saw(tmp_path: Path) -> None:
     run = tiny.start(tmp_path, augment=RECIPE)
     out = run.run("train", train.run, epochs=1, views=2, activations="float16")
