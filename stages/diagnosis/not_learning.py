@@ -20,6 +20,7 @@ PENALTY = 0.05  # of the loss of knowing the shares: a penalty on the weights th
 SILENT = 0.9  # of a layer's units that never fire: nothing passes
 ROSE = 1.3  # times the smallest loss before
 THROWN = 30  # times ln K, the loss of who knows nothing: no first weights have so much, steps too large made it
+SURE = 3  # times ln K, at the end: the network is sure of wrong classes
 STRAIGHT = 0.1  # spread of the falls from epoch to epoch, in the mean fall: a loss that falls in a line has met no bend yet
 CREPT = 0.05  # of the loss, fallen in a line over the whole training: hardly anything happened
 FIRST = 0.8  # of the loss of knowing the shares: first weights are not below it by chance
@@ -190,10 +191,19 @@ def thrown(seen: Seen, epoch: int, loss: float) -> Finding:
 
 
 def too_high(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
-    """What is left: the loss rose, or nothing is known of the reason."""
+    """What is left: the loss rose, or ended far above that of guesses, or nothing is known of the reason."""
     loss = seen.column("loss")
     rise = float((loss[1:] / np.minimum.accumulate(loss)[:-1]).max())
-    if rise > ROSE:
-        because = f"it rose to {rise:.2g} times what it was before; steps were too large"
-        return told(seen, evidence | {"rise": rise}, "learning-rate-high", because, another_rate(seen, 0.1), 0.7)
+    because = f"it rose to {rise:.2g} times what it was before" if rise > ROSE else ""
+    if loss[-1] > SURE * math.log(len(seen.classes)):
+        because = because or "the network is sure of wrong classes, as weights are that were thrown far"
+    if because:
+        return told(
+            seen,
+            evidence | {"rise": rise},
+            "learning-rate-high",
+            f"{because}; steps were too large",
+            another_rate(seen, 0.1),
+            0.7,
+        )
     return told(seen, evidence, "not-learning", "no cause was found", None, 0.5)

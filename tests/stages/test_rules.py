@@ -143,6 +143,7 @@ def losses(*loss: float) -> list[dict[str, float]]:
         ({"settings": FROZEN_RANDOM}, "random-backbone", 'unfreeze = "all"'),
         ({"history": losses(1.4, 9.0, 3.0, 1.4)}, "learning-rate-high", 'learning_rate = "find"'),
         ({"history": losses(1826.0, 61.0, 4.0, 1.4)}, "learning-rate-high", 'learning_rate = "find"'),
+        ({"history": losses(7.4, 7.9, 8.1, 8.06)}, "learning-rate-high", 'learning_rate = "find"'),
         ({"history": losses(9.0, 1.5, 1.4, 1.4)}, "not-learning", ""),
         ({}, "not-learning", ""),
     ],
