@@ -56,7 +56,7 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
     used = trained.training["batchnorm"]["used"]
     measured = [
         batchnorm_gap.find(used, modes, history[chosen - 1], lambda: recalibrated(trained), memory(trained, history[:chosen])),
-        small_batches.find(trained.training["batch_size"], modes, random_backbone(stage)),
+        small_batches.find(trained.training["batch_size"], modes, told["random_backbone"]),
         leakage.find(*shared(stage, trained, predicted, splits)),
         augmented(stage, trained, *predicted["train"]),
     ]
@@ -125,8 +125,5 @@ def recalibrated(trained: Trained) -> float:
     estimated = batchnorm.estimate(
         batchnorm.batch_mode(trained.feed.model, trained.training["batchnorm"]["names"]), trained.feed, rows, BATCH
     )
-    moving = batchnorm.current(trained.network, list(estimated))
-    batchnorm.assign(trained.network, estimated)
-    accuracy = loss_and_accuracy(trained.feed.predict(validation), trained.labels.index[validation])[1]
-    batchnorm.assign(trained.network, moving)  # what is measured next is of the network as it was trained
-    return accuracy
+    with batchnorm.holding(trained.network, estimated):
+        return loss_and_accuracy(trained.feed.predict(validation), trained.labels.index[validation])[1]

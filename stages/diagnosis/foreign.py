@@ -15,7 +15,7 @@ from kpipe.stage import StageError
 from stages.diagnosis import units
 from stages.diagnosis.input_scale import Entry
 from stages.network import nested
-from stages.network.batchnorm import BatchMode, BatchStatistics, Statistics
+from stages.network.batchnorm import BatchMode, BatchStatistics
 from stages.network.feed import Feed
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Conv2DTranspose)
@@ -106,14 +106,6 @@ class Foreign:
         pairs = other.moments.values()
         tensors = [mean for mean, _ in pairs] + [variance for _, variance in pairs]
         return BatchMode(other.whole, keras.Model(other.whole.inputs, tensors), list(other.moments))
-
-    def assign(self, statistics: Statistics) -> None:
-        """Give the layers these statistics."""
-        for layer in self.batchnorms:
-            if layer.name in statistics:
-                mean, variance = statistics[layer.name]
-                layer.moving_mean.assign(mean)
-                layer.moving_variance.assign(variance)
 
 
 def probabilities(model: keras.Model, images: NDArray[Any]) -> NDArray[np.float32]:

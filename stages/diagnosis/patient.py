@@ -86,11 +86,9 @@ class Patient:
         """Validation accuracy after re-estimating the statistics of the layers that learned, which keep those that they have."""
         train, validation = self.pixels["train"], self.pixels["validation"]
         feed = Feed(self.network.whole, (train,))
-        kept = batchnorm.current(self.network.whole, self.network.learning())
-        self.network.assign(batchnorm.estimate(self.network.in_batch_mode(), feed, np.arange(len(train)), BATCH))
-        found = Split(probabilities(self.network.whole, validation), self.pictures.validation.labels).accuracy
-        self.network.assign(kept)
-        return found
+        estimated = batchnorm.estimate(self.network.in_batch_mode(), feed, np.arange(len(train)), BATCH)
+        with batchnorm.holding(self.network.whole, estimated):
+            return Split(probabilities(self.network.whole, validation), self.pictures.validation.labels).accuracy
 
     def leaked(self, seen: Seen) -> Iterator[Finding]:
         """On images that are in both splits."""

@@ -6,7 +6,8 @@ behind the weights; statistics re-estimated with the weights held still ("Precis
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,17 @@ def assign(network: keras.Model, statistics: Mapping[str, tuple[NDArray[np.float
         layer = network.get_layer(name)
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(variance)
+
+
+@contextmanager
+def holding(network: keras.Model, statistics: Statistics) -> Iterator[None]:
+    """The network with these statistics, as long as the block lasts; then again with those that it has."""
+    kept = current(network, list(statistics))
+    assign(network, statistics)
+    try:
+        yield
+    finally:
+        assign(network, kept)
 
 
 class BatchStatistics(keras.layers.Layer):  # type: ignore[misc]  # keras has no types

@@ -140,11 +140,9 @@ def measure_epoch(course: Course, epoch: int, row: Row) -> batchnorm.Statistics:
     row["val_loss"], row["val_accuracy"] = course.validation.measure(epoch)
     if course.recalibration is None:
         return {}
-    moving = batchnorm.current(course.network, course.recalibration.mode.names)
     estimated = course.recalibration.estimate()
-    batchnorm.assign(course.network, estimated)
-    row["val_loss_recalibrated"], row["val_accuracy_recalibrated"] = course.validation.measure(epoch)
-    batchnorm.assign(course.network, moving)
+    with batchnorm.holding(course.network, estimated):
+        row["val_loss_recalibrated"], row["val_accuracy_recalibrated"] = course.validation.measure(epoch)
     return estimated
 
 
