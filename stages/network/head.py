@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import keras
@@ -26,6 +27,21 @@ def attach(backbone: keras.Model, *, classes: int, pooling: Literal["avg", "flat
         features = keras.layers.Dropout(dropout, name="dropout")(features)
     output = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(features)
     return keras.Model(backbone.input, output, name=backbone.name)
+
+
+@contextmanager
+def scores(model: keras.Model) -> Iterator[None]:
+    """The model without the softmax of its last layer, as long as the block lasts: for a loss that takes scores.
+
+    A probability that rounds to 0 or 1 passes no gradient to a loss. On TensorFlow Keras's losses find the scores by themselves,
+    on JAX they do not, and a network that begins sure of wrong classes stays as it is.
+    """
+    last = model.layers[-1]
+    kept, last.activation = last.activation, keras.activations.linear
+    try:
+        yield
+    finally:
+        last.activation = kept
 
 
 def unfreeze(network: keras.Model, backbone_layers: Sequence[str], last: int | Literal["all"], *, batchnorm: bool) -> list[str]:

@@ -16,8 +16,10 @@ import keras
 import numpy as np
 
 from kpipe.stage import StageError
+from stages.network import head
 from stages.training import state as states
 from stages.training.batches import Batches
+from stages.training.fitting import given
 from stages.training.schedule import Rate
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
@@ -72,7 +74,8 @@ def find(
     before = states.values(variables)
     build(keras.optimizers.schedules.ExponentialDecay(LOWEST, STEPS - 1, HIGHEST / LOWEST))
     seen = Losses(progress)
-    batches.feed.model.fit(drawn(batches), shuffle=False, verbose=0, callbacks=[seen], class_weight=class_weight)
+    with head.scores(batches.feed.model):
+        batches.feed.model.fit(given(drawn(batches)), shuffle=False, verbose=0, callbacks=[seen], class_weight=class_weight)
     states.assign(variables, before)
     return choose(seen.losses)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import StageError
-from stages.network import batchnorm
+from stages.network import batchnorm, head
 from stages.network.feed import Feed
 from stages.network.scores import loss_and_accuracy
 from stages.training import state as states
@@ -124,7 +124,8 @@ def train_epoch(course: Course, epoch: int, times: Times) -> Row:
     report = lambda step, **logs: course.progress((epoch - 1) * steps + step, course.epochs * steps, **logs)  # noqa: E731
     watch = Watch(epoch, steps, report)
     try:
-        means = fit_epoch(model, batches, [watch], initial_epoch=epoch - 1, epochs=epoch, class_weight=course.class_weight)
+        with head.scores(model):
+            means = fit_epoch(model, batches, [watch], initial_epoch=epoch - 1, epochs=epoch, class_weight=course.class_weight)
     except NotFinite:
         raise StageError(
             f"the loss is not a finite number any more, in epoch {epoch}, step {min(watch.failed)} of {steps}",

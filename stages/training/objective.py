@@ -80,6 +80,7 @@ def compile_model(
 ) -> Rate:
     """Give the model that is fitted its loss, its metrics and a new optimizer, whose variables are built.
 
+    The loss takes scores: fit the model within `head.scores`.
     Returns the rate that the optimizer follows: with `scaled` a Scaled, whose variable is one of the optimizer's.
     """
     optimizer = objective.build(rate, shares)
@@ -88,8 +89,9 @@ def compile_model(
         optimizer.learning_rate = rate
     if objective.precision == "mixed_float16":  # small gradients would be 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    smoothing = objective.label_smoothing
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing) if smoothing else objective.loss
+    smoothing, losses = objective.label_smoothing, keras.losses
+    smoothed = losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    loss = smoothed if smoothing else losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss=loss, metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
     return rate
