@@ -111,5 +111,5 @@ def test_a_fix_is_a_line_of_the_pipeline_file_and_is_applied(tmp_path: Path) -> 
     line = 'stages.preprocess.params.augment = "light"\nstages.preprocess.params.zoom = 0.1'
     assert marks.fix(FAULTY, told(finding("one-class", "error", "x = 1"), finding("input-scale", "error", line))) == line
     (tmp_path / "resnet50_notop.weights.h5").touch()
-    row = declared.row(FAULTY, line, tmp_path, Path(), tmp_path)
+    row = declared.row(FAULTY, line, tmp_path, tmp_path)
     assert (row["augment"], row["zoom"], row["scaling"]) == ("light", 0.1, "unit")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.diagnosis.finding import Finding
-from stages.diagnosis.not_learning import another_rate, silent_layer
+from stages.diagnosis.reasons import another_rate, silent_layer
 from stages.diagnosis.seen import Seen
 
 SAME = 1e-6  # probability: the largest difference between images of which the same is said

@@ -41,15 +41,15 @@ def find(network: Foreign, sample: Sample, images: NDArray[Any], accuracy: float
     """The finding, or None where the pixels fit, or nothing tells what the first layers were made for. The network is given
     `images` for those of the sample, and has this `accuracy` on validation images.
 
-    The first BatchNormalization remembers it. A network without one, whose first kernel has seen pictures, is taken for a
-    published one: the probe then tells what its pixels cost.
+    The first BatchNormalization remembers it. Where it does not, or there is none, a network that begins as the published ones do
+    is taken for one; without a BatchNormalization only the probe then tells whether that was right.
     """
     entry = network.entry
     if entry is None:
         return None
     given = pixels_given(entry, images)
     distances = contract_distances(entry, given, sample)
-    made_for = PUBLISHED if entry.first is None and network.pretrained else remembered(distances)
+    made_for = remembered(distances) or (PUBLISHED if network.pretrained else None)
     if made_for is None or lags(entry, given, distances):
         return None
     wanted = apply(CONTRACTS[made_for], sample.images)

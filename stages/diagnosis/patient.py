@@ -27,6 +27,17 @@ from stages.pixels import CONTRACTS, apply
 BATCH = 32  # images whose statistics BatchNormalization takes together
 TRIED = 128  # training images on which ways to scale pixels are tried
 BETTER = 0.1  # accuracy on training images with which other pixels than raw ones are taken for what the program gave
+SURER = 0.05  # probability of the right class, likewise: untrained weights may tell images apart, but are not sure
+
+
+@dataclass(frozen=True)
+class Known:
+    """How well a network knows its training images: accuracy, mean probability of the right class, and the probability that
+    guesses are as good."""
+
+    accuracy: float
+    probability: float
+    luck: float
 
 
 @dataclass(frozen=True)
@@ -109,34 +120,37 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
     some = sample(np.arange(len(pictures.train.labels)), TRIED, 0)
     images, labels = pictures.train.images[some], pictures.train.labels[some]
     whole_numbers = "int" in network.whole.inputs[0].dtype
-    known: dict[str, tuple[float, float, float]] = {}  # accuracy, loss, probability that guesses are as good
+    known: dict[str, Known] = {}
     for name in ["none"] if whole_numbers else sorted(CONTRACTS, key=lambda name: name != "none"):
         values = probabilities(network.whole, prepared(name, images))
         if values.shape[1] != classes:
             says = f"the network tells {values.shape[1]} classes apart, the folder has {classes}"
             raise StageError(says, hint="give the folder that it was trained on")
         known[name] = knows(Split(values, labels), classes)
-        if known["none"][0] >= 1 - BETTER:  # no other could be so much better
+        if known["none"].accuracy >= 1 - BETTER:  # no other could be so much better
             return "none"
-    best = min(known, key=lambda name: known[name][1])
-    if known[best][0] <= known["none"][0] + BETTER or known[best][2] > BY_CHANCE:
+    best = max(known, key=lambda name: known[name].probability)
+    better = known[best].accuracy - known["none"].accuracy > BETTER
+    surer = known[best].probability - known["none"].probability > SURER
+    if not (better and surer) or known[best].luck > BY_CHANCE:
         return "none"
     stage.notice(
-        f'the network knows its training images best with pixels scaled as "{best}" (accuracy {known[best][0]:.2f}; as they are '
-        f"{known['none'][0]:.2f}): the program is taken to scale them so before the network"
+        f'the network knows its training images best with pixels scaled as "{best}" (accuracy {known[best].accuracy:.2f}; '
+        f"as they are {known['none'].accuracy:.2f}): the program is taken to scale them so before the network"
     )
     return best
 
 
-def knows(split: Split, classes: int) -> tuple[float, float, float]:
-    """Accuracy, loss, and the probability that guesses are as good: by the classes' own names, or by others where only under
-    these the network knows the images. Among many classes guesses fit to the best names well."""
+def knows(split: Split, classes: int) -> Known:
+    """By the classes' own names, or by others where only under these the network knows the images. Among many classes guesses fit
+    to the best names well."""
     accuracy, naming = best_naming(split, classes)
     luck = guessed(split, accuracy, naming)
     if split.by_chance <= BY_CHANCE or luck > BY_CHANCE:
         naming, luck = list(range(classes)), split.by_chance
-    loss, accuracy = loss_and_accuracy(split.probabilities[:, np.argsort(naming)], split.labels)
-    return accuracy, loss, luck
+    named = split.probabilities[:, np.argsort(naming)]
+    own = named[np.arange(len(split.labels)), split.labels]
+    return Known(float((named.argmax(axis=1) == split.labels).mean()), float(own.mean()), luck)
 
 
 def prepared(kind: str, images: NDArray[np.uint8]) -> NDArray[Any]:

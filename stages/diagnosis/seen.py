@@ -65,7 +65,7 @@ class Seen:
     history: Sequence[Row] = ()  # one row an epoch: loss, accuracy, val_loss, val_accuracy
     before: int = 0  # epochs of earlier phases, whose rows are left out
     chosen: int = 0  # the row of the epoch whose weights were kept, from 1; 0: not known
-    changes: Mapping[str, float] = field(default_factory=dict)  # layer -> |w - w0| / |w0| over the whole training
+    changes: Mapping[str, float] = field(default_factory=dict)  # layer -> |w - w0| / |w0| over all of training, if known
     silent: Callable[[], Mapping[str, float]] = dict  # layer -> share of its units that never fire; measured when called
     settings: Mapping[str, Any] = field(default_factory=dict)  # training.json
 

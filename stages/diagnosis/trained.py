@@ -14,7 +14,7 @@ CAUSES: tuple[Rule, ...] = (misaligned.find, imbalance.find, weights.frozen_move
 SYMPTOMS: tuple[Rule, ...] = (validation_stuck.collapse, validation_stuck.find)  # the first of them is enough
 EXPLAIN = {  # rules whose errors leave validation at chance
     *("input-scale", "batchnorm-gap", "labels-misaligned", "not-finite"),
-    *("learning-rate-high", "learning-rate-low", "random-backbone", "not-learning", "dead-units"),
+    *("learning-rate-high", "learning-rate-low", "random-backbone", "not-learning", "dead-units", "saturated-outputs"),
 }
 BLAMED = {"input-scale", "augmentation-extreme", "augmentation-too-strong"}  # nothing can be learned
 COURSE: tuple[Rule, ...] = (overfitting.find, overfitting.stopped_early, overfitting.unfinished)

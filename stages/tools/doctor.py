@@ -25,10 +25,14 @@ COLUMNS = {  # what Keras calls it elsewhere
 }
 READ = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 NOTHING = ("", "NA", "None")
+USUAL_RATE = "model.compile(keras.optimizers.Adam(1e-3), ...): usual for a new head; 1e-5 for layers below it"
 FIXES = {  # in Keras, for who has no pipeline file
     "batchnorm-gap": "call the backbone with training=False, or set layer.trainable = False for its BatchNormalization layers",
     "leakage": "take the validation images that are among the training images out of the training folder",
     "imbalance": "model.fit(..., class_weight={0: ..., 1: ...}), inverse to how frequent the classes are",
+    "learning-rate-high": USUAL_RATE,
+    "learning-rate-low": USUAL_RATE,
+    "saturated-outputs": "end with Dense(classes) and loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)",
     "overfitting": "model.fit(..., callbacks=[keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)])",
     "unfinished": "model.fit(...) for more epochs",
 }
@@ -67,6 +71,7 @@ def examine(stage: Stage, model: str, data: str, history: str) -> list[Finding]:
         validation=patient.splits["validation"],
         training_labels=pictures.training_labels,
         history=read_history(Path(history)) if history else (),
+        changes=network.changes(),
         silent=patient.silent,
         settings={"penalty": penalty(network)},
     )

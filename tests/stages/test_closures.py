@@ -148,6 +148,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "diagnosis/not_learning.py",
             "diagnosis/overfitting.py",
             "diagnosis/probe.py",
+            "diagnosis/reasons.py",
             "diagnosis/seen.py",
             "diagnosis/small_batches.py",
             "diagnosis/trained.py",

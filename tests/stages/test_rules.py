@@ -155,6 +155,26 @@ def test_loss_that_stays_where_it_was(changed: dict[str, Any], rule: str, fix: s
     assert found.evidence["loss_of_knowing_the_shares_alone"] == pytest.approx(LN4)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sure", "rule"),
+    [
+        ({"conv1": 0.0, "head": 0.0}, 1.0, "saturated-outputs"),
+        ({"conv1": 0.0, "head": 0.0}, 0.98, "not-learning"),  # not so sure that nothing would come back
+        ({"conv1": 0.0, "head": 1e-5}, 1.0, "learning-rate-low"),
+        ({"conv1": 0.0, "head": 0.05}, 1.0, "not-learning"),
+        ({"conv1": 0.0, "head": 3.0}, 1.0, "learning-rate-high"),
+        ({}, 1.0, "learning-rate-high"),
+    ],
+)
+def test_a_network_that_is_sure_of_wrong_classes_is_judged_by_where_its_weights_are(
+    changes: dict[str, float], sure: float, rule: str
+) -> None:
+    labels = (np.arange(200) % 4).astype(np.int32)
+    certain = Split(np.tile([sure, *[(1 - sure) / 3] * 3], (200, 1)).astype(np.float32), labels)
+    told = trained.find(seen(certain, certain, history=losses(12.09, 12.09, 12.09, 12.09), changes=changes))
+    assert [finding.rule for finding in told if finding.severity == "error"] == [rule]
+
+
 def test_a_rate_that_was_measured_is_multiplied() -> None:
     guessed, phases = split(0.25, seed=5), [{"finder": {"learning_rate": 1e-3}}]
     told = trained.find(seen(guessed, guessed, history=FLAT, changes={"head": 1e-6}, settings={"phases": phases}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -65,6 +65,7 @@ KEPT = {  # settings of a faulty run that are no part of its fault
     "small-batches": ("unfreeze", "learning_rate", "epochs"),
     "unfreezing": ("unfreeze", "epochs"),
     "rate-high": ("units",),
+    "saturated": ("units",),
     "rate-low": (),
 }
 
@@ -151,6 +152,10 @@ def hidden_faults() -> Iterator[Case]:
     yield from fault(half, "misaligned", "labels-misaligned", setting("renamed", 1, -1))
     yield from fault(half, "rate-high", "learning-rate-high", setting("rate", 1.0, 10.0, units=64), where=list(some(TWO)))
     yield from fault(half, "rate-low", "learning-rate-low", setting("rate", 1e-8, 1e-7), where=list(some(TWO)))
+    sure = setting("probabilities", True, units=64)  # the gradient vanishes on JAX alone
+    yield from fault(
+        half, "saturated", "saturated-outputs", sure, where=[(Source("textures", n), "vgg16", "jax") for n in (1, 2, 3, 4)]
+    )
     yield from fault(half, "dead-units", "dead-units", setting("dead", True, units=64), where=list(some(TWO)))
     yield from fault(half, "collapse", "one-class", setting("bias", 100.0, 1000.0), where=list(some()))
     heart = [{"data": {"train": n}, "flatten": True, "units": 256, "epochs": 25} for n in (40, 80)]
@@ -185,7 +190,9 @@ def healthy(half: Literal["declared", "hidden"]) -> Iterator[Case]:
             yield Case(half, Source(kind, seed), model, backend, recipe)
 
 
-def cases() -> list[Case]:
-    """All of them, each once."""
+def cases(backend: str | None = None) -> list[Case]:
+    """All of them, each once; each on its own backend, or all on this one."""
     everything = [*declared_faults(), *hidden_faults(), *healthy("declared"), *healthy("hidden")]
+    if backend:
+        everything = [replace(case, backend=backend) for case in everything]
     return list({(case.backend, case.name): case for case in everything}.values())

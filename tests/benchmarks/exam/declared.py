@@ -6,7 +6,8 @@ import json
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,44 +32,61 @@ NEEDS = {
 OWN = ("zoom", "brightness", "rotation")  # settings that replace a recipe's
 
 
-def run(cases: Iterable[Case], fixes: Mapping[str, str], work: Path, photographs: Path, weights: Path) -> dict[str, Any]:
-    """Case name -> its findings, accuracy and what a failed stage said; `fixes` are lines of a pipeline file, by case."""
-    told: dict[str, Any] = {}
-    for backend in ("tensorflow", "jax"):
-        chosen = {case.name: case for case in cases if case.backend == backend}
-        if chosen:
-            found = run_backend(chosen, fixes, backend, work, photographs, weights)
-            told |= {chosen[name].key: value for name, value in found.items()}
-    return told
-
-
-def run_backend(
-    cases: Mapping[str, Case], fixes: Mapping[str, str], backend: str, work: Path, photographs: Path, weights: Path
+def run(
+    cases: Sequence[Case], fixes: Mapping[str, str], *, work: Path, photographs: Path, weights: Path, processes: int
 ) -> dict[str, Any]:
-    """One pipeline file, one run, two stages at a time."""
-    project = work / "project"
-    shutil.rmtree(project / "stages", ignore_errors=True)
-    copy_stages(project)
-    rows = [row(case, fixes.get(name), work, photographs, weights) for name, case in cases.items()]
-    (project / "pipeline.toml").write_text(pipeline(rows))
-    command = kpipe(project, "run", "--json", "--keep-going", "--jobs", "2", KERAS_BACKEND=backend)
+    """Case name -> its findings, accuracy and what a failed stage said; `fixes` are lines of a pipeline file, by case.
+
+    A run of kpipe has two processes; several runs share a store.
+    """
+    parts: list[dict[str, Case]] = []
+    for backend in ("tensorflow", "jax"):
+        chosen = [case for case in cases if case.backend == backend]
+        number = min(max(processes // 2, 1), len(chosen))
+        parts += [{case.name: case for case in chosen[i::number]} for i in range(number)]
+    for case in cases:
+        case.source.write(work / "pictures", photographs)
+    made = [project(work / "projects" / str(i), part, fixes, work, weights) for i, part in enumerate(parts)]
+    with ThreadPoolExecutor(max(processes // 2, 1)) as pool:
+        found = list(pool.map(lambda part: of_kpipe(*part, work / "store"), zip(made, parts, strict=True)))
+    return {part[name].key: value for part, told in zip(parts, found, strict=True) for name, value in told.items()}
+
+
+def project(place: Path, cases: Mapping[str, Case], fixes: Mapping[str, str], work: Path, weights: Path) -> Path:
+    """A folder with the stages and a pipeline file, in which every case is a branch."""
+    shutil.rmtree(place / "stages", ignore_errors=True)
+    copy_stages(place)
+    rows = [row(case, fixes.get(name), work, weights) for name, case in cases.items()]
+    (place / "pipeline.toml").write_text(pipeline(rows))
+    return place
+
+
+def of_kpipe(project: Path, cases: Mapping[str, Case], store: Path) -> dict[str, Any]:
+    """What one run says of its branches, two stages at a time."""
+    backend = next(iter(cases.values())).backend
+    command = kpipe(project, "run", "--json", "--keep-going", "--jobs", "2", KERAS_BACKEND=backend, KPIPE_STORE=str(store))
     done = subprocess.run(command.arguments, cwd=project, env=command.environment, capture_output=True, text=True)
     if not done.stdout:
         raise RuntimeError(done.stderr[-4000:])
     instances = json.loads(done.stdout)["instances"]
-    return {name: read(name, instances, project / ".kpipe" / "objects") for name in cases}
+    return {name: read(name, instances, store / "objects") for name in cases}
 
 
-def row(case: Case, fix: str | None, work: Path, photographs: Path, weights: Path) -> dict[str, Any]:
+def row(case: Case, fix: str | None, work: Path, weights: Path) -> dict[str, Any]:
     """The table of a case on the axis."""
     usual = {"epochs": USUAL[case.model]["epochs"], "learning_rate": USUAL[case.model]["rate"]}
     settings = {**HEALTHY, **usual, **case.settings, **(patched(fix) if fix else {})}
     if settings["weights"] == "pretrained":
         settings["weights"] = str(next(weights.glob(f"{case.model}*notop*.h5")))
-    source = case.source.write(work / "pictures", photographs)
     recipe = RECIPES[settings["augment"]]
     settings |= {name: getattr(recipe, name) for name in OWN if name not in case.settings}
-    return {"name": case.name, "source": str(source), "model": case.model, "seed": case.source.seed, **settings}
+    return {
+        "name": case.name,
+        "source": str(work / "pictures" / case.source.name),
+        "model": case.model,
+        "seed": case.source.seed,
+        **settings,
+    }
 
 
 def patched(fix: str) -> dict[str, Any]:

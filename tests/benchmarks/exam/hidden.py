@@ -1,4 +1,4 @@
-"""The hidden half: `kpipe doctor`'s own stage on networks that a Keras script made, in one process for each backend.
+"""The hidden half: `kpipe doctor`'s own stage on networks that a Keras script made, in a process of one backend.
 
 KERAS_BACKEND=jax python -m tests.benchmarks.exam.hidden WORK PHOTOGRAPHS WEIGHTS NAME...
 """
@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from kpipe.stage import Stage
 from stages.diagnosis.foreign_scale import AS
 from stages.tools import doctor
@@ -27,12 +29,14 @@ MENDED: Mapping[str, Mapping[str, Any]] = {  # what doctor says -> what a person
     doctor.FIXES["batchnorm-gap"]: {"stale": None},
     doctor.FIXES["imbalance"]: {"weigh": True},
     doctor.FIXES["overfitting"]: {"stop": True},
+    doctor.USUAL_RATE: {"rate": None},
+    doctor.FIXES["saturated-outputs"]: {"probabilities": None},
 }
 
 
 def main(work: Path, photographs: Path, weights: Path, names: list[str]) -> None:
     """Write a JSON file for every case that has none: what doctor found, the accuracies of the network, and of the mended one."""
-    for case in cases():
+    for case in cases(keras.backend.backend()):
         result = results(work) / f"{case.key}.json"
         if case.key in names and not result.exists():
             told = examine(case, work, photographs, weights)
@@ -75,7 +79,7 @@ def seen_by_doctor(network: Network) -> tuple[list[dict[str, Any]], float]:
         place = Path(name)
         accuracy = network.save(place / "model.keras")
         network.write_history(place / "history.csv")
-        data = shutil.copytree(network.folder, place / "data", ignore=shutil.ignore_patterns("test", ".complete"))
+        data = shutil.copytree(network.folder, place / "data", ignore=shutil.ignore_patterns("test"))
         history = str(place / "history.csv") if network.settings.get("history", True) else ""
         stage = Stage(out=place / "out", store=place / "store")
         doctor.run(stage, model=str(place / "model.keras"), data=str(data), history=history)

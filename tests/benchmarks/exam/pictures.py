@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,16 +40,20 @@ class Source:
         return "-".join([self.kind, str(self.seed), *(f"{key}-{value:g}" for key, value in self.change.items())])
 
     def write(self, place: Path, photographs: Path) -> Path:
-        """Write the pictures as PNG files below a folder, unless they are there; the data set's own folder."""
+        """Write the pictures as PNG files below a folder, unless they are there; the data set's own folder. Whole or not at all."""
         folder = place / self.name
-        done = folder / ".complete"
-        if not done.exists():
-            for split, labelled in changed(drawn(self, photographs), self).items():
-                for label, pictures in labelled.items():
-                    (folder / split / label).mkdir(parents=True, exist_ok=True)
-                    for i, picture in enumerate(pictures):
-                        picture.save(folder / split / label / f"{i:04}.png")
-            done.touch()
+        if folder.exists():
+            return folder
+        place.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place))
+        for split, labelled in changed(drawn(self, photographs), self).items():
+            for label, pictures in labelled.items():
+                (draft / split / label).mkdir(parents=True)
+                for i, picture in enumerate(pictures):
+                    picture.save(draft / split / label / f"{i:04}.png")
+        with suppress(OSError):  # another process may have been first
+            draft.rename(folder)
+        shutil.rmtree(draft, ignore_errors=True)
         return folder
 
 
