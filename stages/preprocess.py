@@ -66,9 +66,8 @@ def run(
 
 
 def recipe_of(name: str, settings: Mapping[str, Any]) -> Recipe:
-    """The named recipe with the settings that are not None in place of its own; it is then called "custom"."""
-    own = {key: value for key, value in settings.items() if value is not None}
-    return replace(RECIPES[name], **own, name="custom") if own else RECIPES[name]
+    """The named recipe with the settings that are not None in place of its own."""
+    return replace(RECIPES[name], **{key: value for key, value in settings.items() if value is not None})
 
 
 def low_and_high(brightness: Sequence[float] | None) -> tuple[float, float] | None:

@@ -1,13 +1,15 @@
 """Preprocess: the pixel contract, the recipe, the contact sheet, the static checks."""
 
 import json
+import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from kpipe.stage import Stage, StageError
-from stages import ingest, preprocess
+from stages import ingest, preprocess, recipe_checks
 from stages.augment import RECIPES, recipe_from_json
 from stages.pixels import CONTRACTS, Contract
 
@@ -62,8 +64,27 @@ def test_single_settings_replace_those_of_the_recipe(tmp_path):
     )
     recipe = recipe_from_json(read(out, "augment.json"))
     assert (recipe.name, recipe.rotation, recipe.brightness, recipe.horizontal_flip, recipe.zoom, recipe.seed) == (
-        "custom", 0, (0.8, 1.2), False, 0.1, 4,
+        "light", 0, (0.8, 1.2), False, 0.1, 4,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "own",
+    [{}, {"zoom": 20.0}, {"brightness": [0.0, 0.02]}, {"rotation": 3.0, "height_shift": 0.05}, {"augment_validation": True}],
+)
+def test_every_recipe_is_told_of_and_can_be_put_back(tmp_path, name, own):
+    """Preprocess's own checks say lines of the pipeline file; so does evaluate, from what preprocess wrote."""
+    ingested = data(tmp_path)
+    out = preprocessed(tmp_path, ingested, "first", augment=name, **own)
+    recipe = recipe_from_json(read(out, "augment.json"))
+    for setting in own.keys() - {"augment_validation"}:
+        assert setting in recipe_checks.described(recipe) or getattr(recipe, setting) == getattr(RECIPES[name], setting)
+    for wanted in RECIPES:
+        stages = tomllib.loads(recipe_checks.instead(recipe, wanted)).get("stages", {"preprocess": {"params": {}}})
+        settings = {"augment": name, **own, **stages["preprocess"]["params"], "augment_validation": False}
+        again = preprocessed(tmp_path, ingested, wanted, **settings)
+        assert replace(recipe_from_json(read(again, "augment.json")), name=wanted) == RECIPES[wanted]
 
 
 @pytest.mark.parametrize("brightness", [[0.5], [1.2, 0.8], [1, 1, 1]])

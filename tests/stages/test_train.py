@@ -145,7 +145,7 @@ def test_more_layers_than_there_are_cannot_be_unfrozen(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_augmented_images_go_through_the_whole_network(tmp_path: Path) -> None:
-    flips = {"name": "custom", "settings": {"brightness": [1.0, 1.0], "horizontal_flip": True}, "validation": False, "seed": 2}
+    flips = {"name": "none", "settings": {"brightness": [1.0, 1.0], "horizontal_flip": True}, "validation": False, "seed": 2}
     run = tiny.start(tmp_path, augment=flips)
     out = run.run("train", train.run, epochs=2, learning_rate=0.01)
     assert training(out)["frozen_prefix"]["cut"] == ["out"]  # of the images that are not augmented
@@ -155,7 +155,7 @@ def test_augmented_images_go_through_the_whole_network(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_validation_images_are_augmented_only_when_asked(tmp_path: Path) -> None:
-    dark = {"name": "custom", "settings": {"brightness": [0.01, 0.02]}, "seed": 2}
+    dark = {"name": "none", "settings": {"brightness": [0.01, 0.02]}, "seed": 2}
     losses = {}
     for asked in (False, True):
         run = tiny.start(tmp_path / str(asked), augment={**dark, "validation": asked})

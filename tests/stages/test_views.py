@@ -21,7 +21,7 @@ from tests.stages import tiny
 from tests.stages.test_activations import small, split_otherwise
 
 RECIPE: dict[str, Any] = {
-    "name": "custom", "settings": {"brightness": [0.3, 1.0], "horizontal_flip": True}, "validation": False, "seed": 2,
+    "name": "none", "settings": {"brightness": [0.3, 1.0], "horizontal_flip": True}, "validation": False, "seed": 2,
 }  # fmt: skip
 TRAINED = np.array([row for row in range(90) if tiny.split(row) == "train"])
 
