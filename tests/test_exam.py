@@ -43,6 +43,23 @@ def test_there_are_enough_cases_of_every_kind() -> None:
     assert all(case.rules for case in cases() if case.fault)
 
 
+def test_all_cases_can_be_examined_on_one_backend() -> None:
+    on_jax = cases("jax")
+    assert {case.backend for case in on_jax} == {"jax"} and {case.name for case in on_jax} == {case.name for case in cases()}
+
+
+def test_a_data_set_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes write the same pictures."""
+    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+        cut.setattr("PIL.Image.Image.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        SOURCE.write(tmp_path, Path())
+    assert not (tmp_path / SOURCE.name).exists()
+    folder = SOURCE.write(tmp_path, Path())
+    first = shown(folder)
+    monkeypatch.setattr(Path, "exists", lambda _: False)  # another process was first, while this one wrote
+    assert SOURCE.write(tmp_path, Path()) == folder and shown(folder) == first
+
+
 def test_a_whole_data_set_has_no_picture_twice(whole: dict[str, dict[str, list[bytes]]]) -> None:
     files = [file for labelled in whole.values() for own in labelled.values() for file in own]
     assert len(set(files)) == len(files) and {split: len(labelled) for split, labelled in whole.items()} == dict.fromkeys(
