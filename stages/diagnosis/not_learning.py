@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from stages.diagnosis import reasons
 from stages.diagnosis.finding import Finding
-from stages.diagnosis.reasons import LEARNED, another_rate, straight, told, too_low
+from stages.diagnosis.reasons import LEARNED, another_rate, moved_far, straight, told, too_low
 from stages.diagnosis.seen import Seen
 
 EPOCHS, STEPS = 3, 30  # in fewer, a healthy training may not have begun to learn either
 BATCH = 32  # images in a step where it is not known
 BETTER = 0.05  # accuracy above that of naming the most frequent class, or as much again: with it something was learned
 PENALTY = 0.05  # of the loss of knowing the shares: a penalty on the weights that is larger makes losses no cross-entropies
-THROWN = 30  # times ln K, the loss of who knows nothing: no first weights have so much, steps too large made it
+THROWN = 30  # times ln K, the loss of who knows nothing: steps too large made it, where they moved the weights far
 CREPT = 0.05  # of the loss, fallen in a line over the whole training: hardly anything happened
 FIRST = 0.8  # of the loss of knowing the shares: first weights are not below it by chance
 
@@ -26,7 +26,8 @@ FIRST = 0.8  # of the loss of knowing the shares: first weights are not below it
 def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
     """The finding with its likeliest cause, or None where the training loss fell.
 
-    `blamed` are findings that explain it by themselves: on the pixels, or on what augmentation leaves of the pictures.
+    `blamed` are findings that explain it by themselves: on the pixels, or on what augmentation leaves of the pictures. A note,
+    which a linear probe did not mind, is the cause where there is no other: a head takes features as large as they are.
     """
     loss, accuracy = seen.column("loss"), seen.column("accuracy")
     steps = len(loss) * seen.settings.get("steps_per_epoch", math.ceil(len(seen.training_labels) / BATCH))
@@ -34,7 +35,7 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
         return not_finite(seen, seen.before + int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
     if penalised(seen):
         return None
-    if loss.max(initial=0.0) > THROWN * math.log(len(seen.classes)):
+    if loss.max(initial=0.0) > THROWN * math.log(len(seen.classes)) and moved_far(seen):
         return thrown(seen, seen.before + int(loss.argmax()) + 1, float(loss.max()))
     if len(loss) < EPOCHS or steps < STEPS:
         return None
@@ -54,10 +55,12 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
         "accuracy_of_the_most_frequent_class": seen.majority,
         "epochs": len(loss),
     }
-    if blamed:
-        because = "; ".join(finding.title for finding in blamed)
-        return told(seen, evidence, "not-learning", because, blamed[0].fix, 0.8)
-    return reasons.likeliest(seen, evidence)
+    serious = [finding for finding in blamed if finding.severity != "note"]
+    found = None if serious else reasons.likeliest(seen, evidence)
+    if found or not blamed:
+        return found or told(seen, evidence, "not-learning", "no cause was found", None, 0.5)
+    because = "; ".join(finding.title for finding in serious or blamed)
+    return told(seen, evidence, "not-learning" if serious else blamed[0].rule, because, (serious or blamed)[0].fix, 0.8)
 
 
 def penalised(seen: Seen) -> bool:
@@ -99,7 +102,7 @@ def thrown(seen: Seen, epoch: int, loss: float) -> Finding:
         rule="learning-rate-high",
         severity="warning" if knows(seen) else "error",
         title=f"The training loss was {loss:.3g} in epoch {epoch}: steps were too large",
-        cause=f"Who only knows the classes' shares has a loss of {seen.entropy:.3f}; no first weights are so far from it.",
+        cause=f"Who only knows the classes' shares has a loss of {seen.entropy:.3f}.",
         evidence={"loss_largest": loss, "loss_of_knowing_the_shares_alone": seen.entropy, "epoch": epoch},
         fix=another_rate(seen, 0.1),
         confidence=0.8,

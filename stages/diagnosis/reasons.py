@@ -19,14 +19,18 @@ STRAIGHT = 0.1  # spread of the falls from epoch to epoch, in the mean fall: a l
 STILL_FALLS = 0.03  # of the loss, in the last epoch
 ROSE = 1.3  # times the smallest loss before
 SURE = 3  # times ln K, at the end: the network is sure of wrong classes
-FAR = 0.1  # largest change of a layer, in its own size, of weights that steps threw far
+FAR = 1.0  # largest change of a layer, in its own size: healthy heads of large features move by 0.7 at most
 
 
-def likeliest(seen: Seen, evidence: dict[str, Any]) -> Finding:
+def likeliest(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     """The finding with the first cause that shows."""
     causes = (silent, saturated, too_low, random_backbone, too_high)
-    found = (cause(seen, evidence) for cause in causes)
-    return next((finding for finding in found if finding), told(seen, evidence, "not-learning", "no cause was found", None, 0.5))
+    return next((finding for cause in causes if (finding := cause(seen, evidence))), None)
+
+
+def moved_far(seen: Seen) -> bool:
+    """Whether steps moved the weights of a layer by more than healthy ones do, or that is not known."""
+    return max(seen.changes.values(), default=FAR) >= FAR
 
 
 def told(seen: Seen, evidence: dict[str, Any], rule: str, because: str, fix: str | None, confidence: float) -> Finding:
@@ -127,7 +131,7 @@ def too_high(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     loss = seen.column("loss")
     rise = float((loss[1:] / np.minimum.accumulate(loss)[:-1]).max())
     because = f"it rose to {rise:.2g} times what it was before" if rise > ROSE else ""
-    if loss[-1] > SURE * math.log(len(seen.classes)) and max(seen.changes.values(), default=FAR) >= FAR:
+    if loss[-1] > SURE * math.log(len(seen.classes)) and moved_far(seen):
         because = because or "the network is sure of wrong classes, as weights are that were thrown far"
     if not because:
         return None

@@ -16,13 +16,14 @@ EXPLAIN = {  # rules whose errors leave validation at chance
     *("input-scale", "batchnorm-gap", "labels-misaligned", "not-finite"),
     *("learning-rate-high", "learning-rate-low", "random-backbone", "not-learning", "dead-units", "saturated-outputs"),
 }
-BLAMED = {"input-scale", "augmentation-extreme", "augmentation-too-strong"}  # nothing can be learned
+SCALE = "input-scale"
+BLAMED = {SCALE, "augmentation-extreme", "augmentation-too-strong"}  # nothing can be learned
 COURSE: tuple[Rule, ...] = (overfitting.find, overfitting.stopped_early, overfitting.unfinished)
 
 
 def find(seen: Seen, known: Sequence[Finding] = ()) -> list[Finding]:
     """The findings; `known` are those of rules that measure for themselves: a cause among them explains the symptoms."""
-    blamed = [finding for finding in known if finding.severity != "note" and finding.rule in BLAMED]
+    blamed = [finding for finding in known if finding.rule in BLAMED and (finding.severity != "note" or finding.rule == SCALE)]
     causes = [*found((partial(not_learning.find, blamed=blamed),), seen), *found(CAUSES, seen)]
     causes += [] if causes or explain(known) else found((dead_units.find,), seen)
     explained = explain((*known, *causes))

@@ -57,6 +57,7 @@ def history(loss: Sequence[float], accuracy: Sequence[float], val_loss: Sequence
 
 FALLING = [1.2, 0.8, 0.6, 0.5, 0.45, 0.42, 0.4, 0.39]
 RISING = [0.5, 0.7, 0.8, 0.85, 0.87, 0.88, 0.9, 0.9]
+THROWN = {"conv1": 0.0, "head": 12.0}
 HEALTHY = history(FALLING, RISING, [x + 0.05 for x in FALLING], 0.87)
 
 
@@ -142,8 +143,8 @@ def losses(*loss: float) -> list[dict[str, float]]:
         ({"history": losses(9.0, 5.0, 3.0, 2.0)}, "learning-rate-low", 'learning_rate = "find"'),
         ({"settings": FROZEN_RANDOM}, "random-backbone", 'unfreeze = "all"'),
         ({"history": losses(1.4, 9.0, 3.0, 1.4)}, "learning-rate-high", 'learning_rate = "find"'),
-        ({"history": losses(1826.0, 61.0, 4.0, 1.4)}, "learning-rate-high", 'learning_rate = "find"'),
-        ({"history": losses(7.4, 7.9, 8.1, 8.06)}, "learning-rate-high", 'learning_rate = "find"'),
+        ({"history": losses(1826.0, 61.0, 4.0, 1.4), "changes": THROWN}, "learning-rate-high", 'learning_rate = "find"'),
+        ({"history": losses(7.4, 7.9, 8.1, 8.06), "changes": THROWN}, "learning-rate-high", 'learning_rate = "find"'),
         ({"history": losses(9.0, 1.5, 1.4, 1.4)}, "not-learning", ""),
         ({}, "not-learning", ""),
     ],
@@ -183,7 +184,18 @@ def test_a_rate_that_was_measured_is_multiplied() -> None:
 
 def test_a_first_epoch_that_threw_the_weights_away_is_told_though_something_was_learned() -> None:
     course = history([1826.0, 61.0, 0.6, 0.4], [0.3, 0.5, 0.8, 0.9], [0.6] * 4, 0.87)
-    assert [(f.rule, f.severity) for f in trained.find(seen(history=course))] == [("learning-rate-high", "warning")]
+    told = trained.find(seen(history=course, changes=THROWN))
+    assert [(f.rule, f.severity) for f in told] == [("learning-rate-high", "warning")]
+    assert trained.find(seen(history=course, changes={"conv1": 0.0, "head": 0.5})) == []  # large features, first weights
+
+
+def test_pixels_that_a_probe_does_not_mind_are_the_cause_where_there_is_no_other() -> None:
+    guessed, scale = split(0.25, seed=5), Finding("input-scale", "note", "Pixels its weights never saw", "", {}, fix="scaling")
+    (found,) = trained.find(seen(guessed, guessed, history=FLAT), [scale])
+    assert (found.rule, found.severity, found.fix) == ("input-scale", "error", "scaling") and scale.title in found.cause
+    (found,) = trained.find(seen(guessed, guessed, history=FLAT, silent=lambda: {"hidden": 1.0}), [scale])
+    assert found.rule == "learning-rate-high"
+    assert trained.find(seen(), [scale]) == []
 
 
 @pytest.mark.parametrize("rule", ["input-scale", "augmentation-extreme"])
