@@ -19,7 +19,10 @@ from stages.network.batchnorm import BatchMode, BatchStatistics
 from stages.network.feed import Feed
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Conv2DTranspose)
-PUBLISHED = {"block1_conv1": (3, 3, 3, 64), "conv1_conv": (7, 7, 3, 64)}  # first kernels: of VGG16 and VGG19, of ResNets
+VGG, RESNET = (
+    ("block1_conv1", (3, 3, 3, 64), None),
+    ("conv1_conv", (7, 7, 3, 64), "conv1_bn"),
+)  # DenseNet's has no bias, V2 no conv1_bn
 ROUNDED = 1e-2  # by which probabilities of low precision may miss 1
 SMOOTH = 0.2  # correlation of neighbouring values of a first kernel: near 0 where it was drawn at random
 
@@ -87,7 +90,10 @@ class Foreign:
     @property
     def pretrained(self) -> bool:
         """Whether it begins as published networks do, with a kernel that has seen pictures: neighbours in it are alike."""
-        if self.convolution is None or PUBLISHED.get(self.convolution.name) != tuple(self.convolution.kernel.shape):
+        if self.convolution is None or not self.convolution.use_bias:
+            return False
+        first = (self.convolution.name, tuple(self.convolution.kernel.shape), self.first.name if self.first else None)
+        if first not in (VGG, RESNET):
             return False
         kernel = np.asarray(self.convolution.kernel, np.float64)
         pairs = ((kernel[:, :-1], kernel[:, 1:]), (kernel[:-1], kernel[1:]))
@@ -99,16 +105,6 @@ class Foreign:
         Without those that are called at several places, which share one pair of statistics.
         """
         return [layer.name for layer in self.batchnorms if layer.trainable and self.batchnorms.count(layer) == 1]
-
-    def changes(self) -> dict[str, float]:
-        """For each dense layer that learns and whose biases Keras began with zeros, how far the farthest one came, in the size of
-        the layer's weights (their root mean square): with Adam every weight comes about as far."""
-        dense = (layer for layer in self.whole.layers if isinstance(layer, keras.layers.Dense) and layer.trainable)
-        return {
-            layer.name: float(np.abs(layer.bias).max() / np.sqrt(np.square(layer.kernel, dtype=np.float64).mean()))
-            for layer in dense
-            if layer.use_bias and isinstance(layer.bias_initializer, keras.initializers.Zeros) and np.any(layer.kernel)
-        }
 
     def in_batch_mode(self) -> BatchMode:
         """The same layers, those that learned on the statistics of their batch."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from stages.diagnosis import moving_statistics
@@ -41,15 +42,17 @@ def find(network: Foreign, sample: Sample, images: NDArray[Any], accuracy: float
     """The finding, or None where the pixels fit, or nothing tells what the first layers were made for. The network is given
     `images` for those of the sample, and has this `accuracy` on validation images.
 
-    The first BatchNormalization remembers it. Where it does not, or there is none, a network that begins as the published ones do
-    is taken for one; without a BatchNormalization only the probe then tells whether that was right.
+    The first BatchNormalization remembers it. Where there is none, or it knows neither these pixels nor others, a network that
+    begins as published ones do is taken for one; without a BatchNormalization only the probe tells whether that was right.
     """
     entry = network.entry
     if entry is None:
         return None
     given = pixels_given(entry, images)
     distances = contract_distances(entry, given, sample)
-    made_for = remembered(distances) or (PUBLISHED if network.pretrained else None)
+    made_for = remembered(distances)
+    if made_for is None and network.pretrained and distances.get("", np.inf) > NEAR:
+        made_for = PUBLISHED
     if made_for is None or lags(entry, given, distances):
         return None
     wanted = apply(CONTRACTS[made_for], sample.images)

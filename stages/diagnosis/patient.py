@@ -31,7 +31,7 @@ SURER = 0.05  # probability of the right class, likewise: untrained weights may 
 
 
 @dataclass(frozen=True)
-class Known:
+class Knowledge:
     """How well a network knows its training images: accuracy, mean probability of the right class, and the probability that
     guesses are as good."""
 
@@ -120,18 +120,18 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
     some = sample(np.arange(len(pictures.train.labels)), TRIED, 0)
     images, labels = pictures.train.images[some], pictures.train.labels[some]
     whole_numbers = "int" in network.whole.inputs[0].dtype
-    known: dict[str, Known] = {}
+    known: dict[str, Knowledge] = {}
     for name in ["none"] if whole_numbers else sorted(CONTRACTS, key=lambda name: name != "none"):
         values = probabilities(network.whole, prepared(name, images))
         if values.shape[1] != classes:
             says = f"the network tells {values.shape[1]} classes apart, the folder has {classes}"
             raise StageError(says, hint="give the folder that it was trained on")
-        known[name] = knows(Split(values, labels), classes)
+        known[name] = knowledge(Split(values, labels), classes)
         if known["none"].accuracy >= 1 - BETTER:  # no other could be so much better
             return "none"
     best = max(known, key=lambda name: known[name].probability)
     better = known[best].accuracy - known["none"].accuracy > BETTER
-    surer = known[best].probability - known["none"].probability > SURER
+    surer = known[best].probability - known["none"].probability > min(SURER, 1 / classes)
     if not (better and surer) or known[best].luck > BY_CHANCE:
         return "none"
     stage.notice(
@@ -141,16 +141,16 @@ def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
     return best
 
 
-def knows(split: Split, classes: int) -> Known:
+def knowledge(split: Split, classes: int) -> Knowledge:
     """By the classes' own names, or by others where only under these the network knows the images. Among many classes guesses fit
     to the best names well."""
     accuracy, naming = best_naming(split, classes)
     luck = guessed(split, accuracy, naming)
     if split.by_chance <= BY_CHANCE or luck > BY_CHANCE:
         naming, luck = list(range(classes)), split.by_chance
-    named = split.probabilities[:, np.argsort(naming)]
+    named = np.nan_to_num(split.probabilities[:, np.argsort(naming)])
     own = named[np.arange(len(split.labels)), split.labels]
-    return Known(float((named.argmax(axis=1) == split.labels).mean()), float(own.mean()), luck)
+    return Knowledge(float((named.argmax(axis=1) == split.labels).mean()), float(own.mean()), luck)
 
 
 def prepared(kind: str, images: NDArray[np.uint8]) -> NDArray[Any]:

@@ -37,7 +37,8 @@ def told(seen: Seen, evidence: dict[str, Any], rule: str, because: str, fix: str
     """The finding; its rule says the cause."""
     fell = 1 - evidence["loss_last"] / evidence["loss_first"]
     little = f"Training hardly learned: its loss fell by {100 * fell:.1g} %"
-    nothing = "Training learned nothing: its loss stays that of knowing the classes' shares alone"
+    far = "far above that" if evidence["loss_last"] > SURE * seen.entropy else "that"
+    nothing = f"Training learned nothing: its loss stays {far} of knowing the classes' shares alone"
     return Finding(
         rule=rule,
         severity="error",
@@ -81,7 +82,7 @@ def saturated(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     split = seen.train
     own = split.probabilities[np.arange(len(split.labels)), split.labels]
     share = float(((own < CUT) | (own > 1 - CUT)).mean())
-    if not seen.changes or any(seen.changes.values()) or share < SILENT:
+    if not seen.settings.get("saturates") or not seen.changes or any(seen.changes.values()) or share < SILENT:
         return None
     because = (
         f"the outputs are 0 or 1 for {100 * share:.0f} % of the images from the first step on, a loss on such probabilities "
@@ -94,7 +95,8 @@ def too_low(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     """Weights that hardly moved: measured on them, or told by a loss that falls, but in a straight line."""
     learned, falls = learning(seen), -np.diff(seen.column("loss"))
     if learned and max(learned.values()) <= STILL:
-        because = f"no layer changed by more than {max(learned.values()):.1g} of its size; steps were too small"
+        which = next(iter(learned)) if len(learned) == 1 else "of the layers that learn each"
+        because = f"{which} changed by at most {max(learned.values()):.1g} of its size; steps were too small"
         return told(
             seen, evidence | {"largest_change": max(learned.values())}, "learning-rate-low", because, another_rate(seen, 100), 0.9
         )

@@ -30,10 +30,10 @@ def attach(backbone: keras.Model, *, classes: int, pooling: Literal["avg", "flat
 
 
 @contextmanager
-def scores(model: keras.Model) -> Iterator[None]:
-    """The model without the softmax of its last layer, as long as the block lasts: for a loss that takes scores.
+def logits(model: keras.Model) -> Iterator[None]:
+    """The model without the softmax of its last layer, as long as the block lasts: for a loss that takes logits.
 
-    A probability that rounds to 0 or 1 passes no gradient to a loss. On TensorFlow Keras's losses find the scores by themselves,
+    A probability that rounds to 0 or 1 passes no gradient to a loss. On TensorFlow Keras's losses find the logits by themselves,
     on JAX they do not, and a network that begins sure of wrong classes stays as it is.
     """
     last = model.layers[-1]

@@ -9,7 +9,7 @@ from typing import Any
 
 from kpipe.stage import Stage, StageError
 from stages import json_files
-from stages.diagnosis import folder, label_errors, not_learning, trained
+from stages.diagnosis import folder, label_errors, not_learning, output_layer, trained
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign
 from stages.diagnosis.patient import Patient
@@ -25,14 +25,13 @@ COLUMNS = {  # what Keras calls it elsewhere
 }
 READ = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 NOTHING = ("", "NA", "None")
-USUAL_RATE = "model.compile(keras.optimizers.Adam(1e-3), ...): usual for a new head; 1e-5 for layers below it"
 FIXES = {  # in Keras, for who has no pipeline file
     "batchnorm-gap": "call the backbone with training=False, or set layer.trainable = False for its BatchNormalization layers",
     "leakage": "take the validation images that are among the training images out of the training folder",
     "imbalance": "model.fit(..., class_weight={0: ..., 1: ...}), inverse to how frequent the classes are",
-    "learning-rate-high": USUAL_RATE,
-    "learning-rate-low": USUAL_RATE,
-    "saturated-outputs": "end with Dense(classes) and loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)",
+    "learning-rate-high": "a tenth of the learning rate, and again until the loss falls from the first epoch on",
+    "learning-rate-low": "ten times the learning rate, and again until the loss bends",
+    "saturated-outputs": "end with a Dense layer without activation, and give the loss from_logits=True",
     "overfitting": "model.fit(..., callbacks=[keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)])",
     "unfinished": "model.fit(...) for more epochs",
 }
@@ -71,9 +70,9 @@ def examine(stage: Stage, model: str, data: str, history: str) -> list[Finding]:
         validation=patient.splits["validation"],
         training_labels=pictures.training_labels,
         history=read_history(Path(history)) if history else (),
-        changes=network.changes(),
+        changes=output_layer.changes(network.whole),
         silent=patient.silent,
-        settings={"penalty": penalty(network)},
+        settings={"penalty": penalty(network), "saturates": output_layer.saturates(network.whole)},
     )
     if history and not_learning.penalised(seen):
         stage.notice("the losses of the history hold a penalty on the weights: whether they are those of guesses is not judged")

@@ -19,7 +19,7 @@ from kpipe.stage import StageError
 from stages.network import head
 from stages.training import state as states
 from stages.training.batches import Batches
-from stages.training.fitting import given
+from stages.training.fitting import as_dataset
 from stages.training.schedule import Rate
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
@@ -74,8 +74,8 @@ def find(
     before = states.values(variables)
     build(keras.optimizers.schedules.ExponentialDecay(LOWEST, STEPS - 1, HIGHEST / LOWEST))
     seen = Losses(progress)
-    with head.scores(batches.feed.model):
-        batches.feed.model.fit(given(drawn(batches)), shuffle=False, verbose=0, callbacks=[seen], class_weight=class_weight)
+    with head.logits(batches.feed.model):
+        batches.feed.model.fit(as_dataset(drawn(batches)), shuffle=False, verbose=0, callbacks=[seen], class_weight=class_weight)
     states.assign(variables, before)
     return choose(seen.losses)
 

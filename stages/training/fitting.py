@@ -28,7 +28,7 @@ class First(keras.utils.PyDataset):  # type: ignore[misc]
         return self.batches[step]
 
 
-def given(batches: keras.utils.PyDataset) -> Any:
+def as_dataset(batches: keras.utils.PyDataset) -> Any:
     """What Keras's fit is given for these batches: the same ones, on TensorFlow in a tf.data pipeline that is not tuned.
 
     Keras would make one that is. Its tuner sleeps for 10, 20, 40... milliseconds, and the end of an epoch waits for it: one of 7
@@ -58,7 +58,7 @@ def fit_epoch(
     means: dict[str, float] = {}
     if images > left:
         whole = First(batches, steps - 1) if left else batches
-        model.fit(given(whole), shuffle=False, verbose=0, callbacks=callbacks, **options)
+        model.fit(as_dataset(whole), shuffle=False, verbose=0, callbacks=callbacks, **options)
         means = {name: float(values[-1]) for name, values in model.history.history.items()}
     if not left:
         return means

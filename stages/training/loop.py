@@ -124,7 +124,7 @@ def train_epoch(course: Course, epoch: int, times: Times) -> Row:
     report = lambda step, **logs: course.progress((epoch - 1) * steps + step, course.epochs * steps, **logs)  # noqa: E731
     watch = Watch(epoch, steps, report)
     try:
-        with head.scores(model):
+        with head.logits(model):
             means = fit_epoch(model, batches, [watch], initial_epoch=epoch - 1, epochs=epoch, class_weight=course.class_weight)
     except NotFinite:
         raise StageError(

@@ -39,9 +39,11 @@ class Objective:
             raise StageError(f"momentum = {self.momentum:g}: {self.optimizer} has no such setting", hint='optimizer = "sgd"')
 
     @property
-    def loss(self) -> str:
-        """The name of the loss: categorical cross-entropy, of class indices where labels are not smoothed."""
-        return "categorical_crossentropy" if self.label_smoothing else "sparse_categorical_crossentropy"
+    def loss(self) -> keras.Loss:
+        """Categorical cross-entropy of logits, of class indices where labels are not smoothed."""
+        if self.label_smoothing:
+            return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def targets(self, index: NDArray[np.int32], classes: int) -> NDArray[Any]:
         """What the loss is given for each image: its class index, or a row with a 1 in that column."""
@@ -57,7 +59,7 @@ class Objective:
     def as_json(self, classes: Sequence[str], weights: Mapping[int, float] | None) -> dict[str, Any]:
         """For training.json, with the weight of each class that has training images."""
         return {
-            "loss": self.loss,
+            "loss": self.loss.name,
             "label_smoothing": self.label_smoothing,
             "class_weights": {classes[i]: weight for i, weight in weights.items()} if weights else None,
             "precision": self.precision,
@@ -80,7 +82,7 @@ def compile_model(
 ) -> Rate:
     """Give the model that is fitted its loss, its metrics and a new optimizer, whose variables are built.
 
-    The loss takes scores: fit the model within `head.scores`.
+    The loss takes logits: fit the model within `head.logits`.
     Returns the rate that the optimizer follows: with `scaled` a Scaled, whose variable is one of the optimizer's.
     """
     optimizer = objective.build(rate, shares)
@@ -89,9 +91,6 @@ def compile_model(
         optimizer.learning_rate = rate
     if objective.precision == "mixed_float16":  # small gradients would be 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    smoothing, losses = objective.label_smoothing, keras.losses
-    smoothed = losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-    loss = smoothed if smoothing else losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss=loss, metrics=["accuracy"])
+    model.compile(optimizer, loss=objective.loss, metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
     return rate

@@ -1,4 +1,4 @@
-"""What Keras's fit is given: our batches, all of them, in order, and no pipeline whose tuner an epoch would wait for."""
+"""What Keras's fit takes: our batches, all of them, in order, and no pipeline whose tuner an epoch would wait for."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 
 from stages.network.feed import Feed
 from stages.training.batches import Batches
-from stages.training.fitting import given
+from stages.training.fitting import as_dataset
 from tests.stages import tiny
 
 
-def test_batches_are_given_as_they_are_without_a_tuner() -> None:
+def test_batches_come_as_they_are_without_a_tuner() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (23, tiny.SIZE, tiny.SIZE, 3), dtype=np.uint8)
     other = np.arange(23, dtype=np.float32)[:, None]
     batches = Batches(Feed(tiny.network(0), (pixels, other)), np.arange(23, dtype=np.int32), np.arange(23), batch_size=10, seed=0)
     batches.start(1)
-    found = given(batches)
+    found = as_dataset(batches)
     if keras.backend.backend() != "tensorflow":
         assert found is batches
         return

@@ -25,13 +25,13 @@ def network() -> keras.Model:
     return tiny.network("all", units=8)
 
 
-def steps(model: keras.Model, number: int, *, scores: bool = True) -> list[dict[str, np.ndarray]]:
+def steps(model: keras.Model, number: int, *, logits: bool = True) -> list[dict[str, np.ndarray]]:
     """What each of some steps on the same images added to every variable that learns."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (24, tiny.SIZE, tiny.SIZE, 3), dtype=np.uint8)
     values, added = [snapshot(model)], []
     for _ in range(number):
-        with head.scores(model) if scores else nullcontext():
+        with head.logits(model) if logits else nullcontext():
             model.train_on_batch(pixels, np.arange(24) % 3)
         values.append(snapshot(model))
         added.append({name: values[-1][name] - values[-2][name] for name in values[-1]})
@@ -66,7 +66,7 @@ def test_first_step_is_the_plain_one_times_the_layers_share(objective: Objective
     optimizer = getattr(keras.optimizers, kind)(0.01, **settings)
     common.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     compile_model(layered, objective, 0.01, variable_shares(layered, SHARES))
-    [plain], [shared] = steps(common, 1, scores=False), steps(layered, 1)
+    [plain], [shared] = steps(common, 1, logits=False), steps(layered, 1)
     assert len(plain) == 16
     for name, value in plain.items():
         share = SHARES[name.split("/")[0]]

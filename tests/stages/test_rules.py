@@ -172,7 +172,9 @@ def test_a_network_that_is_sure_of_wrong_classes_is_judged_by_where_its_weights_
 ) -> None:
     labels = (np.arange(200) % 4).astype(np.int32)
     certain = Split(np.tile([sure, *[(1 - sure) / 3] * 3], (200, 1)).astype(np.float32), labels)
-    told = trained.find(seen(certain, certain, history=losses(12.09, 12.09, 12.09, 12.09), changes=changes))
+    course, settings = losses(12.09, 12.09, 12.09, 12.09), {"saturates": True}
+    told = trained.find(seen(certain, certain, history=course, changes=changes, settings=settings))
+    assert "far above that of knowing" in told[0].title
     assert [finding.rule for finding in told if finding.severity == "error"] == [rule]
 
 

@@ -1,4 +1,4 @@
-"""A network whose first weights are sure of wrong classes learns on every backend: it is fitted on scores, not on probabilities."""
+"""A network whose first weights are sure of wrong classes learns on every backend: it is fitted on logits, not on probabilities."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from tests.projects import ROOT
 
+SCALE = "300"  # of features that are below 1: as of a backbone that normalises nothing
 LARGE = """
 import json, sys
 from pathlib import Path
@@ -24,22 +25,23 @@ from tests.stages import tiny
 run = tiny.start(Path(sys.argv[1]))
 path = run.inputs["build"] / "backbone.keras"
 backbone = keras.models.load_model(path, compile=False)
-x = keras.layers.Rescaling(1e6, name="large")(backbone.output)  # features as they can be where nothing normalises them
+x = keras.layers.Rescaling(float(sys.argv[3]), name="large")(backbone.output)  # features as they can be where nothing normalises them
 keras_files.write(keras.Model(backbone.input, x, name="tiny"), path)
-settings = json.loads(sys.argv[2])
-out = run.run("train", train.run, batch_size=16, epochs=8, learning_rate=0.01, **settings)
+settings = {"learning_rate": 0.01, **json.loads(sys.argv[2])}
+out = run.run("train", train.run, batch_size=16, epochs=20, **settings)
 rows = (out / "history.csv").read_text().splitlines()
 print(json.dumps({"accuracy": [float(dict(zip(rows[0].split(","), row.split(",")))["accuracy"]) for row in rows[1:]],
     "change": json.loads((out / "training.json").read_text())["changes"]["probabilities"]}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.1}, {"learning_rate": "find"}], ids=str)
 def test_it_learns(tmp_path: Path, backend: str, settings: dict[str, object]) -> None:
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-c", LARGE, str(tmp_path), json.dumps(settings)]
+    command = [sys.executable, "-c", LARGE, str(tmp_path), json.dumps(settings), SCALE]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert told["change"] > 1e-3 and max(told["accuracy"]) > 0.6, told
+    assert told["change"] > 1e-3 and max(told["accuracy"]) > 0.9, told

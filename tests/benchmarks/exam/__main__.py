@@ -75,7 +75,11 @@ def hidden(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) -> dic
 def in_a_process(backend: str, names: Sequence[str], work: Path, asked: argparse.Namespace) -> int:
     """Write the results of these cases that are not there; the process's exit status."""
     module = (sys.executable, "-m", "tests.benchmarks.exam.hidden", str(work), str(asked.data), str(asked.weights), *names)
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(work / "compiled"), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    compiled = {
+        "JAX_COMPILATION_CACHE_DIR": str(work / "compiled"),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"} if gpus() else {"TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
     own = compiled | quiet | dict.fromkeys(THREADS, "1") | CHOSEN[backend]
     return subprocess.run(module, cwd=ROOT, env=environment(KERAS_BACKEND=backend, **own), stdout=sys.stderr).returncode
@@ -93,8 +97,8 @@ def with_fixes(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) ->
     everything = list({(case.backend, case.name): case for case in (*ours, *healthy)}.values())
     run = partial(declared.run, work=work, photographs=asked.data, weights=asked.weights, processes=asked.processes)
     told = run(everything, {})
-    fixes = {case.name: fix for case in ours if case.fault and (fix := marks.fix(case, told[case.key]))}
-    mended = run([case for case in ours if case.name in fixes], fixes)
+    fixes = {case.key: fix for case in ours if case.fault and (fix := marks.fix(case, told[case.key]))}
+    mended = run([case for case in ours if case.key in fixes], fixes)
     for case in ours:
         if case.fault:
             told[case.key]["healthy"] = told[case.healthy().key]["accuracy"]

@@ -65,7 +65,6 @@ KEPT = {  # settings of a faulty run that are no part of its fault
     "small-batches": ("unfreeze", "learning_rate", "epochs"),
     "unfreezing": ("unfreeze", "epochs"),
     "rate-high": ("units",),
-    "saturated": ("units",),
     "rate-low": (),
 }
 
@@ -152,10 +151,8 @@ def hidden_faults() -> Iterator[Case]:
     yield from fault(half, "misaligned", "labels-misaligned", setting("renamed", 1, -1))
     yield from fault(half, "rate-high", "learning-rate-high", setting("rate", 1.0, 10.0, units=64), where=list(some(TWO)))
     yield from fault(half, "rate-low", "learning-rate-low", setting("rate", 1e-8, 1e-7), where=list(some(TWO)))
-    sure = setting("probabilities", True, units=64)  # the gradient vanishes on JAX alone
-    yield from fault(
-        half, "saturated", "saturated-outputs", sure, where=[(Source("textures", n), "vgg16", "jax") for n in (1, 2, 3, 4)]
-    )
+    large = [(Source("textures", seed), "vgg16", "jax") for seed in (1, 2, 3, 4)]  # on TensorFlow the loss finds the logits
+    yield from fault(half, "saturated", "saturated-outputs", setting("units", 64), where=large)
     yield from fault(half, "dead-units", "dead-units", setting("dead", True, units=64), where=list(some(TWO)))
     yield from fault(half, "collapse", "one-class", setting("bias", 100.0, 1000.0), where=list(some()))
     heart = [{"data": {"train": n}, "flatten": True, "units": 256, "epochs": 25} for n in (40, 80)]
@@ -182,6 +179,8 @@ def healthy(half: Literal["declared", "hidden"]) -> Iterator[Case]:
     recipes = RECIPES if half == "declared" else NETWORKS
     for number, (seed, kind, model, recipe) in enumerate(product((1, 2, 3, 4), KINDS, MODELS, recipes)):
         backend = "jax" if number % 10 == 0 else "tensorflow"
+        if (half, model, backend) == ("hidden", "vgg16", "jax") and recipe.get("units"):
+            recipe = {**recipe, "logits": True}  # without, its outputs saturate
         if (
             (kind, model) != BLIND
             and not (recipe.get("unfreeze") == 8 and model == "vgg16")

@@ -35,7 +35,7 @@ OWN = ("zoom", "brightness", "rotation")  # settings that replace a recipe's
 def run(
     cases: Sequence[Case], fixes: Mapping[str, str], *, work: Path, photographs: Path, weights: Path, processes: int
 ) -> dict[str, Any]:
-    """Case name -> its findings, accuracy and what a failed stage said; `fixes` are lines of a pipeline file, by case.
+    """Case name -> its findings, accuracy and what a failed stage said; `fixes` are lines of a pipeline file, by a case's key.
 
     A run of kpipe has two processes; several runs share a store.
     """
@@ -56,7 +56,7 @@ def project(place: Path, cases: Mapping[str, Case], fixes: Mapping[str, str], wo
     """A folder with the stages and a pipeline file, in which every case is a branch."""
     shutil.rmtree(place / "stages", ignore_errors=True)
     copy_stages(place)
-    rows = [row(case, fixes.get(name), work, weights) for name, case in cases.items()]
+    rows = [row(case, fixes.get(case.key), work, weights) for case in cases.values()]
     (place / "pipeline.toml").write_text(pipeline(rows))
     return place
 

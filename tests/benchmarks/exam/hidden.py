@@ -29,8 +29,7 @@ MENDED: Mapping[str, Mapping[str, Any]] = {  # what doctor says -> what a person
     doctor.FIXES["batchnorm-gap"]: {"stale": None},
     doctor.FIXES["imbalance"]: {"weigh": True},
     doctor.FIXES["overfitting"]: {"stop": True},
-    doctor.USUAL_RATE: {"rate": None},
-    doctor.FIXES["saturated-outputs"]: {"probabilities": None},
+    doctor.FIXES["saturated-outputs"]: {"logits": True},
 }
 
 

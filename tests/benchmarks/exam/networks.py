@@ -86,8 +86,8 @@ class Network:
 
     `settings`: "pixels" is how they are scaled; "outside" that the program does so before the network; "nested" that the
     backbone is a layer; "units", "flatten", "sigmoid", "logits" and "bias" (of the first class) are of the head; "rate",
-    "epochs"; "stop" at the best epoch; "weigh" the classes; "probabilities" are what the loss takes, instead of scores; "stale":
-    steps after which BatchNormalization stopped to follow; "renamed": outputs in another order; "dead": that no hidden unit fires.
+    "epochs"; "stop" at the best epoch; "weigh" the classes; "stale": steps after which BatchNormalization stopped to follow; "renamed": outputs in another order; "dead": that
+    no hidden unit fires.
     """
 
     def __init__(self, model: str, weights: str, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -108,19 +108,17 @@ class Network:
         head = [layers.Flatten() if self.settings.get("flatten") else layers.GlobalAveragePooling2D()]
         if self.settings.get("units"):
             head.append(layers.Dense(self.settings["units"], activation="relu", name="hidden"))
-        head.append(layers.Dense(1 if self.settings.get("sigmoid") else self.classes, name="output"))
+        one = self.settings.get("sigmoid")
+        activation = None if self.settings.get("logits") else "sigmoid" if one else "softmax"
+        head.append(layers.Dense(1 if one else self.classes, activation=activation, name="output"))
         return keras.Sequential([keras.Input(backbone(self.model, self.weights).output.shape[1:]), *head], name="head")
 
     def train(self) -> None:
         """Fit the head as a script does, then do to the network what the case wants."""
-        output = self.head.get_layer("output")
-        one, scores = self.settings.get("sigmoid"), not self.settings.get("probabilities")
-        activation = keras.activations.get(None if self.settings.get("logits") else "sigmoid" if one else "softmax")
-        output.activation = keras.activations.linear if scores else activation
+        logits = bool(self.settings.get("logits"))
         losses = keras.losses
-        loss = losses.BinaryCrossentropy(scores) if one else losses.SparseCategoricalCrossentropy(scores)
-        metric = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if scores else 0.5) if one else "accuracy"
-        self.head.compile(keras.optimizers.Adam(self.settings["rate"]), loss, metrics=[metric])
+        loss = losses.BinaryCrossentropy() if self.settings.get("sigmoid") else losses.SparseCategoricalCrossentropy(logits)
+        self.head.compile(keras.optimizers.Adam(self.settings["rate"]), loss, metrics=["accuracy"])
         (x, y), validation = self.of("train"), self.of("validation")
         epochs = self.settings["epochs"]
         stop = [keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)] if self.settings.get("stop") else []
@@ -130,7 +128,7 @@ class Network:
             x, y, batch_size=20, epochs=epochs, validation_data=validation, verbose=0, callbacks=stop, class_weight=weights
         )
         self.history = [dict(zip(fitted.history, row, strict=True)) for row in zip(*fitted.history.values(), strict=True)]
-        output.activation = activation
+        output = self.head.get_layer("output")
         kernel, bias = output.get_weights()
         if turns := self.settings.get("renamed"):
             output.set_weights([np.roll(kernel, turns, axis=1), np.roll(bias, turns)])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,15 +43,18 @@ class Source:
         if folder.exists():
             return folder
         place.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place))
-        for split, labelled in changed(drawn(self, photographs), self).items():
-            for label, pictures in labelled.items():
-                (draft / split / label).mkdir(parents=True)
-                for i, picture in enumerate(pictures):
-                    picture.save(draft / split / label / f"{i:04}.png")
-        with suppress(OSError):  # another process may have been first
-            draft.rename(folder)
-        shutil.rmtree(draft, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=place) as name:
+            draft = Path(name) / self.name
+            for split, labelled in changed(drawn(self, photographs), self).items():
+                for label, pictures in labelled.items():
+                    (draft / split / label).mkdir(parents=True)
+                    for i, picture in enumerate(pictures):
+                        picture.save(draft / split / label / f"{i:04}.png")
+            try:
+                draft.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was first
+                    raise
         return folder
 
 
