@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
+from stages.diagnosis.weights import PRETRAINED
 
 LEARNED = 0.97  # of the loss of who only knows the classes' shares: below this something was learned
 SILENT = 0.9  # of a layer's units that never fire: nothing passes; of images whose outputs are 0 or 1
@@ -125,7 +126,7 @@ def random_backbone(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     if not seen.settings.get("random_backbone") or seen.settings.get("unfreeze") != 0:
         return None
     because = "the backbone's weights are random, and frozen"
-    return told(seen, evidence, "random-backbone", because, seen.line("unfreeze", '"all"'), 0.8)
+    return told(seen, evidence, "random-backbone", because, PRETRAINED, 0.8)
 
 
 def too_high(seen: Seen, evidence: dict[str, Any]) -> Finding | None:

@@ -10,7 +10,7 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
 
 Rule = Callable[[Seen], Finding | None]
-CAUSES: tuple[Rule, ...] = (misaligned.find, imbalance.find, weights.frozen_moved, weights.unfrozen_stayed)
+CAUSES: tuple[Rule, ...] = (misaligned.find, imbalance.find, weights.random_frozen, weights.frozen_moved, weights.unfrozen_stayed)
 SYMPTOMS: tuple[Rule, ...] = (validation_stuck.collapse, validation_stuck.find)  # the first of them is enough
 EXPLAIN = {  # rules whose errors leave validation at chance
     *("input-scale", "batchnorm-gap", "labels-misaligned", "not-finite"),
@@ -24,7 +24,8 @@ COURSE: tuple[Rule, ...] = (overfitting.find, overfitting.stopped_early, overfit
 def find(seen: Seen, known: Sequence[Finding] = ()) -> list[Finding]:
     """The findings; `known` are those of rules that measure for themselves: a cause among them explains the symptoms."""
     blamed = [finding for finding in known if finding.rule in BLAMED and (finding.severity != "note" or finding.rule == SCALE)]
-    causes = [*found((partial(not_learning.find, blamed=blamed),), seen), *found(CAUSES, seen)]
+    causes = found((partial(not_learning.find, blamed=blamed),), seen)
+    causes += [finding for finding in found(CAUSES, seen) if finding.rule not in {cause.rule for cause in causes}]
     causes += [] if causes or explain(known) else found((dead_units.find,), seen)
     explained = explain((*known, *causes))
     symptoms = [] if explained else found(SYMPTOMS, seen)[:1]

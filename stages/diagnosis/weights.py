@@ -5,6 +5,7 @@ from __future__ import annotations
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
 
+PRETRAINED = 'stages.build.params.weights = "imagenet"'
 NOTHING = 1e-5  # relative change that changes no prediction
 
 
@@ -23,6 +24,23 @@ def frozen_moved(seen: Seen) -> Finding | None:
         title=f"{len(moved)} layers changed that were frozen",
         cause=f"{layer} and others hold other weights than before training, most by {moved[layer]:.2g} of their size.",
         evidence={"layers": len(moved), "largest_change": moved[layer]},
+    )
+
+
+def random_frozen(seen: Seen) -> Finding | None:
+    """A backbone that was never trained, and could not be, below a head that learned something all the same."""
+    if not seen.settings.get("random_backbone") or seen.settings.get("unfreeze") != 0:
+        return None
+    split = seen.validation
+    return Finding(
+        rule="random-backbone",
+        severity="warning",
+        title="The backbone's weights are random, and none of them learned",
+        cause=f"The head sees what random filters make of the pictures: validation accuracy is {split.accuracy:.2f}, "
+        f"{split.majority:.2f} by naming the most frequent class.",
+        evidence={"val_accuracy": split.accuracy, "val_accuracy_of_the_most_frequent_class": split.majority},
+        fix=PRETRAINED,
+        confidence=0.9,
     )
 
 

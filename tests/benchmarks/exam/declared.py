@@ -76,7 +76,7 @@ def row(case: Case, fix: str | None, work: Path, weights: Path) -> dict[str, Any
     """The table of a case on the axis."""
     usual = {"epochs": USUAL[case.model]["epochs"], "learning_rate": USUAL[case.model]["rate"]}
     settings = {**HEALTHY, **usual, **case.settings, **(patched(fix) if fix else {})}
-    if settings["weights"] == "pretrained":
+    if settings["weights"] in ("pretrained", "imagenet"):  # nothing is downloaded
         settings["weights"] = str(next(weights.glob(f"{case.model}*notop*.h5")))
     recipe = RECIPES[settings["augment"]]
     settings |= {name: getattr(recipe, name) for name in OWN if name not in case.settings}
