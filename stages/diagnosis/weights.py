@@ -6,6 +6,7 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
 
 PRETRAINED = 'stages.build.params.weights = "imagenet"'
+DECAYED = 0.1  # of the rate above it, that a layer is left: below this it hardly learns
 NOTHING = 1e-5  # relative change that changes no prediction
 
 
@@ -50,12 +51,14 @@ def unfrozen_stayed(seen: Seen) -> Finding | None:
     if not unfrozen or max(seen.changes[layer] for layer in unfrozen) > NOTHING:
         return None
     largest = max(seen.changes[layer] for layer in unfrozen)
+    decay = seen.settings["phases"][-1].get("layer_decay", 1.0)
     return Finding(
         rule="unfreezing-without-effect",
         severity="warning",
         title="The layers of the backbone that were unfrozen did not learn",
         cause=f"None of {len(unfrozen)} unfrozen layers changed by more than {largest:.1g} of its size, "
-        "for which their activations were computed in every step.",
-        evidence={"layers": len(unfrozen), "largest_change": largest},
-        fix=seen.line("unfreeze", 0),
+        "for which their activations were computed in every step"
+        + (f"; layer_decay = {decay:g} leaves them next to none of the learning rate." if decay < DECAYED else "."),
+        evidence={"layers": len(unfrozen), "largest_change": largest, "layer_decay": decay},
+        fix=seen.line("layer_decay", 1.0) if decay < DECAYED else seen.line("unfreeze", 0),
     )

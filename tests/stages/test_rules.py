@@ -528,6 +528,10 @@ def test_frozen_layer_that_moved(change: float) -> None:
 def test_unfrozen_layers_that_did_not_learn(change: float) -> None:
     (found,) = trained.find(seen(changes=CHANGES | {"conv5": change}))
     assert (found.rule, found.fix) == ("unfreezing-without-effect", "stages.train.params.unfreeze = 0")
+    (decayed,) = trained.find(
+        seen(changes=CHANGES | {"conv5": 0.0}, settings={"phases": [{"finder": None, "layer_decay": 1e-5}]})
+    )
+    assert decayed.fix == "stages.train.params.layer_decay = 1.0" and "layer_decay = 1e-05 leaves" in decayed.cause
 
 
 @pytest.mark.parametrize(("leaked", "severity"), [(0.005, "note"), (0.1, "error"), (0.6, "error")])
