@@ -66,6 +66,7 @@ KEPT = {  # settings of a faulty run that are no part of its fault
     "unfreezing": ("unfreeze", "epochs"),
     "rate-high": ("units",),
     "rate-low": (),
+    "validation-augmented": ("augment", "views"),
 }
 
 
