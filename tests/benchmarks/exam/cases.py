@@ -53,7 +53,9 @@ class Case:
     def healthy(self) -> Case:
         """The same run without the fault."""
         change = {
-            key: value for key, value in self.source.change.items() if key in ("train", "test") and self.fault == "few-test"
+            key: value
+            for key, value in self.source.change.items()
+            if key in ("train", "test") and self.fault in ("few-test", "overfitting")
         }
         source = Source(self.source.kind, self.source.seed, change)
         kept = {key: value for key, value in self.settings.items() if key in KEPT.get(self.fault, ())}
