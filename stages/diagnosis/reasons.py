@@ -15,6 +15,7 @@ from stages.diagnosis.weights import PRETRAINED
 LEARNED = 0.97  # of the loss of who only knows the classes' shares: below this something was learned
 SILENT = 0.9  # of a layer's units that never fire: nothing passes; of images whose outputs are 0 or 1
 CUT = 1e-7  # where Keras cuts probabilities off in a loss: beyond it they pass no gradient
+SAME = 1e-6  # of the loss: it differs between epochs by no more than float32 rounds
 STILL = 1e-3  # largest change of a layer, in its own size, that leaves the network as it was
 STRAIGHT = 0.1  # spread of the falls from epoch to epoch, in the mean fall: a loss that falls in a line has met no bend yet
 STILL_FALLS = 0.03  # of the loss, in the last epoch
@@ -79,15 +80,16 @@ def silent(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
 
 
 def saturated(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
-    """Probabilities that round to 0 and 1 for nearly every image, in a network whose weights are where they began."""
-    split = seen.train
+    """Probabilities that round to 0 and 1 for nearly every image, and a loss that stands still; no weights were thrown far."""
+    split, loss = seen.train, seen.column("loss")
     own = split.probabilities[np.arange(len(split.labels)), split.labels]
     share = float(((own < CUT) | (own > 1 - CUT)).mean())
-    if not seen.settings.get("saturates") or not seen.changes or any(seen.changes.values()) or share < SILENT:
+    stands = np.ptp(loss) <= SAME * loss.max()
+    if not seen.settings.get("saturates") or moved_far(seen) or not stands or share < SILENT:
         return None
     because = (
-        f"the outputs are 0 or 1 for {100 * share:.0f} % of the images from the first step on, a loss on such probabilities "
-        "passes no gradient, and no bias has left 0"
+        f"the outputs are 0 or 1 for {100 * share:.0f} % of the images, of which a loss on probabilities passes no gradient, "
+        "and it is the same in every epoch"
     )
     return told(seen, evidence | {"saturated": share}, "saturated-outputs", because, None, 0.9)
 

@@ -161,8 +161,8 @@ def test_loss_that_stays_where_it_was(changed: dict[str, Any], rule: str, fix: s
     [
         ({"conv1": 0.0, "head": 0.0}, 1.0, "saturated-outputs"),
         ({"conv1": 0.0, "head": 0.0}, 0.98, "not-learning"),  # not so sure that nothing would come back
-        ({"conv1": 0.0, "head": 1e-5}, 1.0, "learning-rate-low"),
-        ({"conv1": 0.0, "head": 0.05}, 1.0, "not-learning"),
+        ({"conv1": 0.0, "head": 6e-4}, 1.0, "saturated-outputs"),  # rounding moves weights a little
+        ({"conv1": 0.0, "head": 6e-4}, 0.98, "learning-rate-low"),
         ({"conv1": 0.0, "head": 3.0}, 1.0, "learning-rate-high"),
         ({}, 1.0, "learning-rate-high"),
     ],
@@ -176,6 +176,17 @@ def test_a_network_that_is_sure_of_wrong_classes_is_judged_by_where_its_weights_
     told = trained.find(seen(certain, certain, history=course, changes=changes, settings=settings))
     assert "far above that of knowing" in told[0].title
     assert [finding.rule for finding in told if finding.severity == "error"] == [rule]
+
+
+def test_a_loss_that_moves_is_not_that_of_saturated_outputs() -> None:
+    labels = (np.arange(200) % 4).astype(np.int32)
+    certain = Split(np.tile([1.0, 0.0, 0.0, 0.0], (200, 1)).astype(np.float32), labels)
+    for course, rule in (
+        (losses(12.09, 12.0899, 12.0898, 12.0897), "learning-rate-low"),
+        (losses(12.09, 12.1, 12.07, 12.09), "not-learning"),
+    ):
+        told = trained.find(seen(certain, certain, history=course, changes={"head": 0.05}, settings={"saturates": True}))
+        assert [finding.rule for finding in told if finding.severity == "error"] == [rule]
 
 
 def test_a_random_backbone_that_is_frozen_is_told_though_its_head_learned_something() -> None:
