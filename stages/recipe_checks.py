@@ -16,7 +16,7 @@ DRAWS = 200
 LEAST_INSIDE = 0.5  # below half a picture, what is left of most images is a smeared border
 LEAST_CONTRAST = 0.2  # of the picture's own
 LOOKED_AT = 64  # images for the contrast
-GENTLE = ("none", "light")  # recipes that are not too strong by themselves: without its own settings one of them will do
+GENTLE = ("none", "light")  # recipes that are not too strong by themselves
 SETTINGS = [setting.name for setting in fields(Recipe) if setting.name not in ("name", "validation", "seed")]
 
 
@@ -44,7 +44,7 @@ def pictures_lost(recipe: Recipe, height: int, width: int) -> Iterator[Finding]:
             f'Half of the images augmented by "{described(recipe)}" show the picture on less than '
             f"{100 * np.median(shares):.1f} % of their area; the rest is its border, repeated.",
             {"median_share_of_picture": round(float(np.median(shares)), 4), "zoom_factors": [1 - recipe.zoom, 1 + recipe.zoom]},
-            instead(recipe, recipe.name if recipe.name in GENTLE else "none"),
+            instead(recipe, gentle(recipe)),
         )  # fmt: skip
 
 
@@ -67,13 +67,18 @@ def faded(recipe: Recipe, images: NDArray[np.uint8]) -> Iterator[Finding]:
             f'Half of the images augmented by "{described(recipe)}" have less than {100 * left:.1f} % of their contrast left: '
             "they are nearly black, or white.",
             {"median_share_of_contrast": round(left, 4), "brightness": list(recipe.brightness)},
-            instead(recipe, recipe.name if recipe.name in GENTLE else "none"),
+            instead(recipe, gentle(recipe)),
         )  # fmt: skip
 
 
 def own(recipe: Recipe) -> list[str]:
     """Settings that are not those of the recipe of its name."""
     return [name for name in SETTINGS if getattr(recipe, name) != getattr(RECIPES[recipe.name], name)]
+
+
+def gentle(recipe: Recipe) -> str:
+    """The recipe that is left without its own settings, or that of no augmentation where it is too strong by itself."""
+    return recipe.name if recipe.name in GENTLE else "none"
 
 
 def described(recipe: Recipe) -> str:

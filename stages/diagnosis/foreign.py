@@ -19,10 +19,10 @@ from stages.network.batchnorm import BatchMode, BatchStatistics
 from stages.network.feed import Feed
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Conv2DTranspose)
-VGG, RESNET = (
-    ("block1_conv1", (3, 3, 3, 64), None),
-    ("conv1_conv", (7, 7, 3, 64), "conv1_bn"),
-)  # DenseNet's has no bias, V2 no conv1_bn
+PUBLISHED = {  # name and kernel of the first convolution, which has a bias, and the name of the first BatchNormalization
+    ("block1_conv1", (3, 3, 3, 64), None),  # VGG16, VGG19
+    ("conv1_conv", (7, 7, 3, 64), "conv1_bn"),  # ResNets; DenseNet's has no bias, ResNetV2 no conv1_bn
+}
 ROUNDED = 1e-2  # by which probabilities of low precision may miss 1
 SMOOTH = 0.2  # correlation of neighbouring values of a first kernel: near 0 where it was drawn at random
 
@@ -93,7 +93,7 @@ class Foreign:
         if self.convolution is None or not self.convolution.use_bias:
             return False
         first = (self.convolution.name, tuple(self.convolution.kernel.shape), self.first.name if self.first else None)
-        if first not in (VGG, RESNET):
+        if first not in PUBLISHED:
             return False
         kernel = np.asarray(self.convolution.kernel, np.float64)
         pairs = ((kernel[:, :-1], kernel[:, 1:]), (kernel[:-1], kernel[1:]))

@@ -17,7 +17,6 @@ LARGE = """
 import json, sys
 from pathlib import Path
 import keras
-import numpy as np
 from stages import train
 from stages.network import keras_files
 from tests.stages import tiny
