@@ -64,7 +64,8 @@ def start(
     network = backbone(applied)
     keras_files.write(network, run.inputs["build"] / "backbone.keras")
     dump(run.inputs["build"] / "layers.json", {"backbone_layers": layer_names(network)})
-    pixels = {"applied": applied.to_json(), "expected": expected and expected.to_json(), "scaling": "model", "weights": "random"}
+    weights = "imagenet" if expected else "random"  # only weights that were trained before expect anything
+    pixels = {"applied": applied.to_json(), "expected": expected and expected.to_json(), "scaling": "model", "weights": weights}
     dump(run.inputs["build"] / "pixels.json", pixels)
     return run
 
