@@ -10,7 +10,7 @@ import keras
 from kpipe.stage import Stage
 from stages import json_files
 from stages.data.labels import Labels
-from stages.network import device, head, keras_files, parallel
+from stages.network import device, head, keras_files, memory, parallel
 from stages.network.precision import float32_afterwards
 from stages.training import costs, told
 from stages.training import phases as recipe
@@ -111,6 +111,7 @@ def run(
     with parallel.over(devices):
         backbone = keras_files.read(stage.inputs["build"] / "backbone.keras")
         network = head.attach(backbone, classes=len(labels.classes), pooling=pooling, units=units, dropout=dropout)
+        memory.give_back_with(network, network.variables)
         training, changes = Training(stage, labels, network, layers, settings), Changes(network)
         with parallel.synchronized(network), float32_afterwards(network):
             training.go()

@@ -19,7 +19,7 @@ from kpipe.stage import StageError
 from stages.network import head
 from stages.training import state as states
 from stages.training.batches import Batches
-from stages.training.fitting import as_dataset
+from stages.training.fitting import fit
 from stages.training.schedule import Rate
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
@@ -75,7 +75,7 @@ def find(
     build(keras.optimizers.schedules.ExponentialDecay(LOWEST, STEPS - 1, HIGHEST / LOWEST))
     seen = Losses(progress)
     with head.logits(batches.feed.model):
-        batches.feed.model.fit(as_dataset(drawn(batches)), shuffle=False, verbose=0, callbacks=[seen], class_weight=class_weight)
+        fit(batches.feed.model, drawn(batches), callbacks=[seen], class_weight=class_weight)
     states.assign(variables, before)
     return choose(seen.losses)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -28,11 +29,21 @@ class First(keras.utils.PyDataset):  # type: ignore[misc]
         return self.batches[step]
 
 
+def every(batches: keras.utils.PyDataset) -> Iterator[Any]:
+    """The batches of an epoch."""
+    return (batches[step] for step in range(len(batches)))
+
+
+def fit(model: keras.Model, batches: keras.utils.PyDataset, **options: Any) -> None:
+    """Keras's own fit on these batches in their order, which is silent."""
+    model.fit(as_dataset(batches), shuffle=False, verbose=0, **options)
+
+
 def as_dataset(batches: keras.utils.PyDataset) -> Any:
     """What Keras's fit is given for these batches: the same ones, on TensorFlow in a tf.data pipeline that is not tuned.
 
     Keras would make one that is. Its tuner sleeps for 10, 20, 40... milliseconds, and the end of an epoch waits for it: one of 7
-    seconds takes 10.2, one of 11 seconds 20.5.
+    seconds takes 10.2, one of 11 seconds 20.5. The batches must be kept as long as it is used.
     """
     if keras.backend.backend() != "tensorflow":
         return batches
@@ -41,7 +52,8 @@ def as_dataset(batches: keras.utils.PyDataset) -> Any:
     options = tf.data.Options()
     options.autotune.enabled = False
     kinds = keras.tree.map_structure(lambda values: tf.TensorSpec((None, *values.shape[1:]), values.dtype), batches[0])
-    pipeline = tf.data.Dataset.from_generator(lambda: map(batches.__getitem__, range(len(batches))), output_signature=kinds)
+    made = weakref.ref(batches)  # TensorFlow never forgets a generator, and with these it would not forget the network
+    pipeline = tf.data.Dataset.from_generator(lambda: every(made()), output_signature=kinds)
     return pipeline.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(AHEAD).with_options(options)
 
 
@@ -58,7 +70,7 @@ def fit_epoch(
     means: dict[str, float] = {}
     if images > left:
         whole = First(batches, steps - 1) if left else batches
-        model.fit(as_dataset(whole), shuffle=False, verbose=0, callbacks=callbacks, **options)
+        fit(model, whole, callbacks=callbacks, **options)
         means = {name: float(values[-1]) for name, values in model.history.history.items()}
     if not left:
         return means

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import StageError
+from stages.network import memory
 from stages.training.rates import layered
 from stages.training.schedule import Rate, Scaled
 
@@ -92,5 +93,6 @@ def compile_model(
     if objective.precision == "mixed_float16":  # small gradients would be 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(optimizer, loss=objective.loss, metrics=["accuracy"])
-    model.optimizer.build(model.trainable_variables)
+    optimizer.build(model.trainable_variables)
+    memory.give_back_with(optimizer, optimizer.variables)
     return rate

@@ -100,6 +100,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "network/graph.py",
             "network/head.py",
             "network/keras_files.py",
+            "network/memory.py",
             "network/parallel.py",
             "network/precision.py",
             "network/prefix.py",
