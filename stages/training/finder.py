@@ -2,7 +2,8 @@
 
 From the weights as they are, every step takes a higher rate than the one before. First nothing happens, then the loss
 falls, then training diverges. The rate that is chosen is in the middle of the longest fall of the smoothed loss, as fastai's
-rule "valley" has it. The rate with the lowest loss would say less: images that are learned at lower rates stay learned.
+rule "valley" has it. The rate with the lowest loss would say less: images that are learned at lower rates stay learned, and a
+loss that begins far above that of guessing comes down to it at rates that destroy the network too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from stages.training.schedule import Rate
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 BEGINNING = 10  # steps whose rates are too low to change the loss: how much it varies from batch to batch by itself
 SMOOTHING = 0.9  # of the running mean of the loss; what it lacks at its beginning is corrected for, as in Adam
+FALLEN = 0.95  # of the fall, where it ends: in what is left the running mean catches up with a loss that falls no more
 DIVERGED = 4.0  # times the lowest smoothed loss: no need to go on
 
 
@@ -122,12 +124,16 @@ def choose(losses: Sequence[float]) -> Found:
 
 
 def longest_fall(losses: Sequence[float]) -> tuple[int, int]:
-    """The steps of the longest fall: it ends where the longest falling subsequence does, and is as long as that is."""
+    """The steps of the longest fall: it ends where most of the longest falling subsequence is done, and begins as many steps
+    before the end of that as it is long.
+    """
     lengths = [0] * len(losses)
     for i, loss in enumerate(losses):
         lengths[i] = 1 + max((lengths[j] for j in range(i) if losses[j] > loss), default=0)
-    end = lengths.index(max(lengths))
-    return end - max(lengths) + 1, end
+    last = lengths.index(max(lengths))
+    start = last - max(lengths) + 1
+    enough = losses[start] - FALLEN * (losses[start] - losses[last])
+    return start, next((step for step in range(start, last) if losses[step] <= enough), last)
 
 
 def smooth(losses: Sequence[float]) -> list[float]:

@@ -37,9 +37,19 @@ def test_rate_is_in_the_middle_of_the_longest_fall() -> None:
     assert found.losses == pytest.approx(list(smoothed))
     assert found.rates == pytest.approx(list(RATES))
     low, high = found.falls
-    assert 1e-5 < low < 1e-3 < high == pytest.approx(RATES[smoothed.argmin()])
+    assert 1e-5 < low < 1e-3 < high < RATES[smoothed.argmin()]
+    first, last = (int(np.argmin(np.abs(RATES - rate))) for rate in (low, high))
+    fallen = (smoothed[first] - smoothed[last]) / (smoothed[first] - smoothed.min())
+    assert 0.95 <= fallen < 0.98
     assert found.learning_rate == pytest.approx(math.sqrt(low * high), rel=0.15)
     assert len(f"{found.learning_rate:g}".replace(".", "").lstrip("0")) <= 2
+
+
+def test_a_loss_that_comes_down_to_guessing_does_not_raise_the_rate() -> None:
+    """Ten classes, a first loss of 20: from 1e-2 on all units are dead, and the loss of knowing nothing is the lowest there is."""
+    decades = np.log10(RATES)
+    losses = 2.3 + 18 / (1 + np.exp(3 * (decades - np.log10(4e-4)))) + np.random.default_rng(0).normal(0, 0.05, 100)
+    assert 1e-4 < finder.choose([float(loss) for loss in losses]).learning_rate < 1.5e-3
 
 
 def test_longest_fall_may_have_bumps() -> None:
