@@ -78,12 +78,12 @@ def _deeper(stage: Stage, placed: Sequence[Labelled], how: Layout, nested: Neste
     folders = listed(sorted({name.rpartition("/")[0] for name in deep}), most=3)
     if nested == "error":
         raise StageError(
-            f"{len(deep)} files lie deeper than their class folder: {folders}",
+            f"files that lie deeper than their class folder: {len(deep)}, in {folders}",
             hint='move them up, make these folders classes, or set nested = "join" to take them into the class above',
         )
     inner = {label: {file.name.split("/")[depth - 1] for file in placed if file.label == label} for label in how.classes}
     [same, *others] = inner.values()
     suspect = len(deep) == len(placed) and len(same) > 1 and all(names == same for names in others) and not how.splits
-    told = f"{len(deep)} files in folders below their class folder are taken into the class above: {folders}"
+    told = f"files in folders below their class folder are taken into the class above: {len(deep)}, in {folders}"
     rename = f"; if {listed(sorted(same), most=3)} are the classes, call {listed(how.classes)} train, validation or test"
     stage.notice(told + rename * suspect)

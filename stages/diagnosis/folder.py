@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
-from stages.data import assignment, folders, splits
+from stages.data import assignment, folders, inspection, splits
 from stages.data.images import Look
 from stages.data.labels import sample
 from stages.data.manifest import Item
@@ -38,6 +38,7 @@ class Folder:
     train: Pictures
     validation: Pictures
     items: Sequence[Item]
+    pictures: Mapping[str, int]  # path -> a number, the same for copies: exact ones, or encoded anew, resized or mirrored
 
     @property
     def training_labels(self) -> NDArray[np.int32]:
@@ -45,9 +46,11 @@ class Folder:
         return np.array([self.classes.index(item.label) for item in self.items if item.split == "train"], np.int32)
 
     @property
-    def training_hashes(self) -> set[str]:
-        """Of the files of all training images."""
-        return {item.hash for item in self.items if item.split == "train"}
+    def leaked(self) -> dict[str, str]:
+        """Paths of the validation sample's images that are copies of training images -> path of such a one."""
+        trained = {self.pictures[item.path]: item.path for item in self.items if item.split == "train"}
+        shown = [(item.path, self.pictures[item.path]) for item in self.validation.items]
+        return {path: trained[picture] for path, picture in shown if picture in trained}
 
 
 def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
@@ -61,7 +64,8 @@ def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
     shares = {} if "validation" in found.given else {"validation": VALIDATION}
     if shares:
         stage.notice(f"{path.name} has no validation folder: {VALIDATION:.0%} of each class stand for it, trained on or not")
-    items = assignment.assign(found.items, shares, 0, "exact")
+    copies = inspection.look(stage, found.items, found.pixels, size).found.all.tolist()
+    items = assignment.assign(found.items, shares, 0, "exact", assignment.units(found.items, copies))
 
     def some(split: str) -> Pictures:
         of_split = [item for item in items if item.split == split]
@@ -69,4 +73,5 @@ def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
         labels: Any = [found.classes.index(item.label) for item in chosen]
         return Pictures(np.stack([found.pixels(item) for item in chosen]), np.array(labels, np.int32), chosen)
 
-    return Folder(found.classes, some("train"), some("validation"), items)
+    pictures = {item.path: copy for item, copy in zip(items, copies, strict=True)}
+    return Folder(found.classes, some("train"), some("validation"), items, pictures)

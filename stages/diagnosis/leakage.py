@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,16 @@ from stages.diagnosis.finding import Effect, Finding
 
 SHARE = 0.01  # of a split: above, its accuracy is that of another task
 COST = 0.01  # accuracy
+SHOWN = 5  # pairs
 
 
-def find(leaked: Mapping[str, NDArray[np.bool_]], right: Mapping[str, NDArray[np.bool_]]) -> Finding | None:
+def find(
+    leaked: Mapping[str, NDArray[np.bool_]], right: Mapping[str, NDArray[np.bool_]], copies: Mapping[str, str] | None = None
+) -> Finding | None:
     """The finding, or None where no split shares an image with training.
 
     For each split and each of its images: whether the same image is among the training images, and whether it was
-    classified rightly.
+    classified rightly. `copies`: paths of leaked images -> paths of the training images that they are, where these are known.
     """
     splits = [split for split in leaked if leaked[split].any()]
     if not splits:
@@ -33,7 +37,7 @@ def find(leaked: Mapping[str, NDArray[np.bool_]], right: Mapping[str, NDArray[np
         severity="error" if cost > COST and share > SHARE else "warning" if share > SHARE else "note",
         title=f"{int(leaked[worst].sum())} of {len(among)} {worst} images are among the training images",
         cause="The same pictures lie in more than one split, so that what was learned by heart counts as recognised.",
-        evidence={f"{split}_leaked": int(leaked[split].sum()) for split in splits},
+        evidence={f"{split}_leaked": int(leaked[split].sum()) for split in splits} | dict(islice((copies or {}).items(), SHOWN)),
         fix='stages.ingest.params.duplicates = "drop"',
         effect=effect,
     )

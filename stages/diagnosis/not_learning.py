@@ -55,12 +55,18 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
         "accuracy_of_the_most_frequent_class": seen.majority,
         "epochs": len(loss),
     }
-    serious = [finding for finding in blamed if finding.severity != "note"]
-    found = None if serious else reasons.likeliest(seen, evidence)
-    if found or not blamed:
-        return found or told(seen, evidence, "not-learning", "no cause was found", None, 0.5)
-    because = "; ".join(finding.title for finding in serious or blamed)
-    return told(seen, evidence, "not-learning" if serious else blamed[0].rule, because, (serious or blamed)[0].fix, 0.8)
+    if serious := [finding for finding in blamed if finding.severity != "note"]:
+        return explained(seen, evidence, "not-learning", serious)
+    if found := reasons.likeliest(seen, evidence):
+        return found
+    if blamed:
+        return explained(seen, evidence, blamed[0].rule, blamed)
+    return told(seen, evidence, "not-learning", "no cause was found", None, 0.5)
+
+
+def explained(seen: Seen, evidence: dict[str, Any], rule: str, by: Sequence[Finding]) -> Finding:
+    """The finding, its cause being other findings."""
+    return told(seen, evidence, rule, "; ".join(finding.title for finding in by), by[0].fix, 0.8)
 
 
 def penalised(seen: Seen) -> bool:

@@ -102,11 +102,11 @@ class Patient:
             return Split(probabilities(self.network.whole, validation), self.pictures.validation.labels).accuracy
 
     def leaked(self, seen: Seen) -> Iterator[Finding]:
-        """On images that are in both splits."""
-        items = self.pictures.validation.items
-        known = self.pictures.training_hashes
-        leaked = np.array([item.hash in known for item in items])
-        found = leakage.find({"validation": leaked}, {"validation": seen.validation.predicted == seen.validation.labels})
+        """On images of which there are copies in both splits."""
+        copies = self.pictures.leaked
+        leaked = np.array([item.path in copies for item in self.pictures.validation.items])
+        right = seen.validation.predicted == seen.validation.labels
+        found = leakage.find({"validation": leaked}, {"validation": right}, copies)
         if found:
             yield found
 

@@ -22,8 +22,8 @@ def frozen_moved(seen: Seen) -> Finding | None:
     return Finding(
         rule="frozen-moved",
         severity="error",
-        title=f"{len(moved)} layers changed that were frozen",
-        cause=f"{layer} and others hold other weights than before training, most by {moved[layer]:.2g} of their size.",
+        title=f"Layers changed that were frozen: {len(moved)}",
+        cause=f"{layer} holds other weights than before training, by {moved[layer]:.2g} of their size; no other moved further.",
         evidence={"layers": len(moved), "largest_change": moved[layer]},
     )
 

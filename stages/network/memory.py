@@ -23,8 +23,9 @@ def give_back_with(owner: keras.Model | keras.Optimizer, variables: Sequence[ker
 
 
 def give_back(variables: Sequence[Any]) -> None:
-    """Put an empty tensor in the place of a TensorFlow variable's value."""
+    """Put an empty tensor in the place of each TensorFlow variable's value; whatever is being traced, it is done now."""
     import tensorflow as tf
 
-    for variable in variables:
-        tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.zeros((0,), variable.dtype), validate_shape=False)
+    with tf.init_scope():  # a collection may come in the middle of a trace
+        for variable in variables:
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.zeros((0,), variable.dtype), validate_shape=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -233,11 +234,32 @@ def test_classes_in_another_order(tmp_path: Path, pictures: Path) -> None:
 
 
 @pytest.mark.slow
-def test_images_in_both_splits(tmp_path: Path, pictures: Path) -> None:
+@pytest.mark.parametrize("kind", ["same pixels", "encoded anew", "resized", "mirrored"])
+def test_images_in_both_splits(tmp_path: Path, pictures: Path, kind: str) -> None:
     for i in range(10):
-        (pictures / "validation" / "red" / f"again{i}.png").write_bytes((pictures / "train" / "red" / f"{i}.png").read_bytes())
-    found, _ = examined(tmp_path, trained(), pictures)
-    assert [(finding["rule"], finding["evidence"]) for finding in found] == [("leakage", {"validation_leaked": 10})]
+        image, again = Image.open(pictures / "train" / "red" / f"{i}.png"), pictures / "validation" / "red" / f"again{i}.png"
+        if kind == "encoded anew":
+            image.save(again.with_suffix(".jpg"), quality=95)
+        elif kind == "resized":
+            image.resize((48, 48)).save(again)
+        elif kind == "mirrored":
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(again)
+        else:
+            image.save(again)
+    [found] = examined(tmp_path, trained(), pictures)[0]
+    leaked, *pairs = found["evidence"].items()
+    assert found["rule"] == "leakage" and leaked == ("validation_leaked", 10) and len(pairs) == 5
+    for path, copied in pairs:
+        assert Path(path).stem == "again" + Path(copied).stem and copied.startswith("train/red/")
+
+
+def test_copies_that_no_folder_tells_apart_are_not_torn_apart(tmp_path: Path, pictures: Path) -> None:
+    """Where the folder has no validation split, what stands for it holds no copies of the rest."""
+    shutil.rmtree(pictures / "validation")
+    for path in list((pictures / "train").glob("*/*.png")):
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path.with_name(f"m{path.name}"))
+    read = folder.read(Stage(out=tmp_path / "out", store=tmp_path / "store"), pictures / "train", (SIZE, SIZE))
+    assert len(read.validation.items) > 20 and read.leaked == {}
 
 
 @pytest.mark.slow

@@ -142,7 +142,9 @@ def test_files_in_deeper_folders_belong_to_the_class_above_and_this_is_said(tmp_
     picture(source / top / "cats" / "tabby" / "old" / "x.png", 77)
     stage = ingested(tmp_path, source)
     assert [row["label"] for row in rows(stage) if row["path"] == f"{top}cats/tabby/old/x.png"] == ["cats"]
-    assert stage.notices == [f"1 files in folders below their class folder are taken into the class above: {top}cats/tabby/old"]
+    assert stage.notices == [
+        f"files in folders below their class folder are taken into the class above: 1, in {top}cats/tabby/old"
+    ]
 
 
 def test_splits_of_other_names_are_suspected_where_all_folders_have_the_same_classes(tmp_path):
@@ -165,7 +167,7 @@ def test_files_in_deeper_folders_are_refused_where_asked(tmp_path, layout, top):
     source = layout(tmp_path / "pets")
     assert not ingested(tmp_path, source, nested="error").notices
     picture(source / top / "cats" / "tabby" / "x.png", 77)
-    with pytest.raises(StageError, match=f"pets: 1 files lie deeper than their class folder: {top}cats/tabby") as caught:
+    with pytest.raises(StageError, match=f"pets: files that lie deeper than their class folder: 1, in {top}cats/tabby") as caught:
         ingested(tmp_path, source, name="b", nested="error")
     assert 'nested = "join"' in (caught.value.hint or "")
 

@@ -11,6 +11,7 @@ import pytest
 
 from kpipe.stage import StageError
 from stages import train
+from stages.network import memory
 from tests.stages import tiny
 
 UNITS = 777  # no other array has this size
@@ -57,3 +58,22 @@ def test_weights_in_use_are_seen() -> None:
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(UNITS)])
     assert sorted(kept()) == [(4, UNITS), (UNITS,)]
     del network
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX keeps nothing")
+def test_weights_are_let_go_of_in_the_middle_of_a_trace() -> None:
+    import tensorflow as tf
+
+    owners = [keras.Sequential([keras.Input((4,)), keras.layers.Dense(UNITS)])]
+    kept_alive = [variable.value for variable in owners[0].variables]  # as a compiled step keeps them
+    memory.give_back_with(owners[0], owners[0].variables)
+
+    @tf.function
+    def step(value: Any) -> Any:
+        owners.clear()
+        gc.collect()
+        return value + 1
+
+    traced = step.get_concrete_function(tf.constant(1))
+    assert kept() == [] and len(kept_alive) == 2
+    assert "AssignVariableOp" not in {operation.type for operation in traced.graph.get_operations()}
