@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kpipe.stage import StageError
 from stages.network import memory
+from stages.training.one_pass import in_one_pass
 from stages.training.rates import layered
 from stages.training.schedule import Rate, Scaled
 
@@ -74,7 +75,7 @@ class Objective:
         settings: dict[str, Any] = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
         if self.momentum:
             settings["momentum"] = self.momentum
-        kind = OPTIMIZERS[self.optimizer]
+        kind = in_one_pass(OPTIMIZERS[self.optimizer])
         return (layered(kind, shares) if shares else kind)(rate, **settings)
 
 

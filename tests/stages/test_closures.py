@@ -115,6 +115,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "training/fitting.py",
             "training/loop.py",
             "training/objective.py",
+            "training/one_pass.py",
             "training/phases.py",
             "training/rates.py",
             "training/schedule.py",

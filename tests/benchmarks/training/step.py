@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from kpipe.executors.environment import KEEP_MEMORY
 from kpipe.identity import CHOSEN
+from stages.training.one_pass import in_one_pass
 from tests.benchmarks.engine import machine
 from tests.benchmarks.training.table import aligned
 
@@ -44,7 +45,7 @@ def parts() -> Iterator[Part]:
     yield "head, kernel's gradient", partial(tf.matmul, features, above, transpose_a=True), flops
     yield "head, input's gradient", partial(tf.matmul, above, kernel, transpose_b=True), flops
     weights = FEATURES * UNITS + sum(below * above * size**2 for below, above, size in CONVOLUTIONS.values())
-    variable, adam = keras.Variable(tf.zeros(weights)), keras.optimizers.Adam(1e-4)
+    variable, adam = keras.Variable(tf.zeros(weights)), in_one_pass(keras.optimizers.Adam)(1e-4)
     adam.build([variable])
     yield f"Adam, {weights / 1e6:.1f} million weights", partial(adam.apply, [drawn(weights)], [variable]), 12.0 * weights
 
