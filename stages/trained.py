@@ -14,9 +14,8 @@ from kpipe.stage import Stage, StageError
 from stages import json_files
 from stages.data.labels import Labels
 from stages.data.rows import Rows
-from stages.network import activations, keras_files
+from stages.network import activations, keras_files, latency
 from stages.network.feed import Feed
-from stages.network.latency import BATCHES
 from stages.network.prefix import Prefix
 
 CHECKED = 64  # images that go through the saved model from their pixels
@@ -56,7 +55,8 @@ def check_from_pixels(stage: Stage, trained: Trained, rows: NDArray[np.int64], p
         return
     kind = trained.training["activations"]
     chosen = np.linspace(0, len(rows) - 1, min(CHECKED, len(rows))).astype(np.int64)
-    from_pixels = trained.pixels.predict(rows[chosen], batch_size=max(BATCHES))  # compiled once for this and for the latency
+    latency.traced(trained.network)  # once for this and for the latency
+    from_pixels = trained.pixels.predict(rows[chosen], batch_size=max(latency.BATCHES))
     difference = float(np.abs(from_pixels - probabilities[chosen]).max())
     stage.measure(from_pixels={"images": len(chosen), "difference": difference, "tolerance": TOLERANCE[kind]})
     says = f"predictions from stored {kind} activations differ from the saved model's by up to {difference:.2g}"

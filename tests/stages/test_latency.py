@@ -26,7 +26,12 @@ for size in (1, 32):
     timed = latency.compiled(model)(images[:size])
     assert (timed.dtype, timed.shape) == (numpy.float32, (size, 3))
     numpy.testing.assert_allclose(timed, model.predict(images[:size], verbose=0), rtol=0, atol=1e-6)
+model = keras.models.load_model(sys.argv[1])
+latency.traced(model)
+model.predict_on_batch(images[:32])
 told = latency.measures(model, images[:5])
+if keras.backend.backend() == "tensorflow":
+    assert model.predict_function.experimental_get_tracing_count() == 1
 assert all(told[f"latency_batch_{size}_{name}"] > 0 for size in (1, 32) for name in ("seconds", "calls")), told
 print(keras.backend.backend())
 """
