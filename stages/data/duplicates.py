@@ -63,12 +63,28 @@ def groups(numbers: NDArray[np.int64]) -> list[Group]:
     return [group for group in parted(range(len(numbers)), numbers) if len(group) > 1]
 
 
+def originals(found: Copies, rows: Iterable[int], among: Iterable[int]) -> dict[int, int]:
+    """Those of the rows that are copies of others -> which: an exact one, or else a near one, or else one by way of more."""
+    others = by_number(among, found.all)
+    near = {frozenset(pair) for pair in found.near.pairs.tolist()}
+
+    def distance(row: int, other: int) -> int:
+        return 0 if found.exact[row] == found.exact[other] else 1 if frozenset((row, other)) in near else 2
+
+    return {row: min(same, key=lambda other: distance(row, other)) for row in rows if (same := others.get(int(found.all[row])))}
+
+
 def parted(positions: Iterable[int], numbers: NDArray[np.int64]) -> list[Group]:
     """Positions by number, in the order of the first of each."""
+    return list(by_number(positions, numbers).values())
+
+
+def by_number(positions: Iterable[int], numbers: NDArray[np.int64]) -> dict[int, Group]:
+    """Number -> positions that have it."""
     found: dict[int, Group] = defaultdict(list)
     for position in positions:
         found[int(numbers[position])].append(position)
-    return list(found.values())
+    return dict(found)
 
 
 def surplus(items: Sequence[Item], copies: Copies) -> dict[int, int]:

@@ -49,7 +49,10 @@ class Looked:
 def look(stage: Stage, items: Sequence[Item], pixels: Pixels, size: tuple[int, int]) -> Looked:
     """Look at every prepared picture once."""
     seen = traits.measure((pixels(item) for item in decoded.counted(stage, items, "looking")), size)
-    return Looked(seen, duplicates.find(items, seen))
+    found = duplicates.find(items, seen)
+    if found.near.distance < perceptual.DISTANCE:
+        stage.notice("the images are too alike to look for all near copies")
+    return Looked(seen, found)
 
 
 def inspect(stage: Stage, items: Sequence[Item], looked: Looked, pixels: Pixels, handling: Handling, seed: int) -> Inspected:
@@ -109,7 +112,7 @@ def _check_classes_left(items: Sequence[Item], kept: Sequence[Item]) -> None:
 
 
 def _notice(stage: Stage, told: Mapping[str, Any]) -> None:
-    """What a person must know about copies: what was dropped, what lies in several splits, what could not be compared."""
+    """What a person must know about copies: what was dropped, and what lies in several splits."""
     if dropped := told["dropped"]:
         first = splits.listed([f"{one['path']} = {one['copy_of']}" for one in dropped], most=3)
         images = "image" if len(dropped) == 1 else "images"
@@ -121,5 +124,3 @@ def _notice(stage: Stage, told: Mapping[str, Any]) -> None:
         lie = "image lies" if exact + near == 1 else "images lie"
         how = f", {exact} as exact and {near} as near copies" if exact and near else f" as {'exact' if exact else 'near'} copies"
         stage.notice(f"{exact + near} {lie} in more than one split{how}; see the audit{hint}")
-    if told["near"]["distance"] < perceptual.DISTANCE:
-        stage.notice("the images are too alike to look for all near copies")

@@ -26,7 +26,7 @@ class Finding:
     severity: Literal["error", "warning", "note"]
     title: str
     cause: str  # one sentence
-    evidence: Mapping[str, float | str | Sequence[float]]
+    evidence: Mapping[str, float | str | Sequence[float] | Sequence[str]]
     fix: str | None = None  # a line of the pipeline file, or some
     effect: Effect | None = None
     confidence: float = 1.0  # 0..1

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
-from stages.data import assignment, folders, inspection, splits
+from stages.data import assignment, duplicates, folders, inspection, splits
+from stages.data.duplicates import Copies
 from stages.data.images import Look
 from stages.data.labels import sample
 from stages.data.manifest import Item
@@ -38,7 +39,7 @@ class Folder:
     train: Pictures
     validation: Pictures
     items: Sequence[Item]
-    pictures: Mapping[str, int]  # path -> a number, the same for copies: exact ones, or encoded anew, resized or mirrored
+    copies: Copies  # among the items: exact ones, or encoded anew, resized or mirrored
 
     @property
     def training_labels(self) -> NDArray[np.int32]:
@@ -48,9 +49,11 @@ class Folder:
     @property
     def leaked(self) -> dict[str, str]:
         """Paths of the validation sample's images that are copies of training images -> path of such a one."""
-        trained = {self.pictures[item.path]: item.path for item in self.items if item.split == "train"}
-        shown = [(item.path, self.pictures[item.path]) for item in self.validation.items]
-        return {path: trained[picture] for path, picture in shown if picture in trained}
+        shown = {item.path for item in self.validation.items}
+        rows = [row for row, item in enumerate(self.items) if item.path in shown]
+        trained = [row for row, item in enumerate(self.items) if item.split == "train"]
+        found = duplicates.originals(self.copies, rows, trained)
+        return {self.items[row].path: self.items[of].path for row, of in found.items()}
 
 
 def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
@@ -64,8 +67,8 @@ def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
     shares = {} if "validation" in found.given else {"validation": VALIDATION}
     if shares:
         stage.notice(f"{path.name} has no validation folder: {VALIDATION:.0%} of each class stand for it, trained on or not")
-    copies = inspection.look(stage, found.items, found.pixels, size).found.all.tolist()
-    items = assignment.assign(found.items, shares, 0, "exact", assignment.units(found.items, copies))
+    copies = inspection.look(stage, found.items, found.pixels, size).found
+    items = spread(stage, found.items, shares, copies)
 
     def some(split: str) -> Pictures:
         of_split = [item for item in items if item.split == split]
@@ -73,5 +76,14 @@ def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
         labels: Any = [found.classes.index(item.label) for item in chosen]
         return Pictures(np.stack([found.pixels(item) for item in chosen]), np.array(labels, np.int32), chosen)
 
-    pictures = {item.path: copy for item, copy in zip(items, copies, strict=True)}
-    return Folder(found.classes, some("train"), some("validation"), items, pictures)
+    return Folder(found.classes, some("train"), some("validation"), items, copies)
+
+
+def spread(stage: Stage, items: Sequence[Item], shares: Mapping[str, float], copies: Copies) -> list[Item]:
+    """The images with their splits, copies together; near ones apart where a class has nothing else."""
+    try:
+        return assignment.assign(items, shares, 0, "exact", assignment.units(items, copies.all.tolist()))
+    except StageError:
+        placed = assignment.assign(items, shares, 0, "exact", assignment.units(items, copies.exact.tolist()))
+    stage.notice("a class has too few images that are no near copies of each other: some stand for validation all the same")
+    return placed

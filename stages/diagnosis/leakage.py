@@ -23,12 +23,14 @@ def find(
     For each split and each of its images: whether the same image is among the training images, and whether it was
     classified rightly. `copies`: paths of leaked images -> paths of the training images that they are, where these are known.
     """
+    copies = copies or {}
     splits = [split for split in leaked if leaked[split].any()]
     if not splits:
         return None
     worst = max(splits, key=lambda split: leaked[split].mean())
     share, among = float(leaked[worst].mean()), right[worst]
     clean = among[~leaked[worst]]
+    shown = [f"{path} = {of}" for path, of in islice(copies.items(), SHOWN)]
     measure = f"{worst} accuracy, without the leaked images"
     effect = Effect(float(among.mean()), float(clean.mean()), measure) if len(clean) else None
     cost = effect.as_configured - effect.with_fix if effect else 1.0
@@ -37,7 +39,7 @@ def find(
         severity="error" if cost > COST and share > SHARE else "warning" if share > SHARE else "note",
         title=f"{int(leaked[worst].sum())} of {len(among)} {worst} images are among the training images",
         cause="The same pictures lie in more than one split, so that what was learned by heart counts as recognised.",
-        evidence={f"{split}_leaked": int(leaked[split].sum()) for split in splits} | dict(islice((copies or {}).items(), SHOWN)),
+        evidence={f"{split}_leaked": int(leaked[split].sum()) for split in splits} | ({"copies": shown} if shown else {}),
         fix='stages.ingest.params.duplicates = "drop"',
         effect=effect,
     )

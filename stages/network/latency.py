@@ -62,8 +62,8 @@ def traced(network: keras.Model) -> None:
     import tensorflow as tf
 
     network.make_predict_function()
-    given = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in network.inputs]
-    network.predict_function.get_concrete_function([(given[0] if len(given) == 1 else tuple(given),)])
+    [pixels] = network.inputs
+    network.predict_function.get_concrete_function([(tf.TensorSpec(pixels.shape, pixels.dtype),)])
 
 
 def timed(call: Callable[[], object], clock: Clock = time.perf_counter) -> list[float]:

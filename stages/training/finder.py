@@ -124,16 +124,19 @@ def choose(losses: Sequence[float]) -> Found:
 
 
 def longest_fall(losses: Sequence[float]) -> tuple[int, int]:
-    """The steps of the longest fall: it ends where most of the longest falling subsequence is done, and begins as many steps
-    before the end of that as it is long.
+    """The first and last step of the longest fall.
+
+    The longest falling subsequence ends it, as many steps after its beginning as it is long; where most of the way from the
+    highest loss between these down to the last one is done earlier, the fall ends there.
     """
     lengths = [0] * len(losses)
     for i, loss in enumerate(losses):
         lengths[i] = 1 + max((lengths[j] for j in range(i) if losses[j] > loss), default=0)
     last = lengths.index(max(lengths))
     start = last - max(lengths) + 1
-    enough = losses[start] - FALLEN * (losses[start] - losses[last])
-    return start, next((step for step in range(start, last) if losses[step] <= enough), last)
+    highest = max(range(start, last + 1), key=lambda step: losses[step])
+    enough = losses[highest] - FALLEN * (losses[highest] - losses[last])
+    return start, next((step for step in range(highest, last) if losses[step] <= enough), last)
 
 
 def smooth(losses: Sequence[float]) -> list[float]:

@@ -250,9 +250,8 @@ def test_images_in_both_splits(tmp_path: Path, pictures: Path, kind: str) -> Non
         else:
             image.save(again)
     [found] = examined(tmp_path, trained(), pictures)[0]
-    leaked, *pairs = found["evidence"].items()
-    assert found["rule"] == "leakage" and leaked == ("validation_leaked", 10) and len(pairs) == 5
-    for path, copied in pairs:
+    assert found["rule"] == "leakage" and found["evidence"]["validation_leaked"] == 10 and len(found["evidence"]["copies"]) == 5
+    for path, copied in (pair.split(" = ") for pair in found["evidence"]["copies"]):
         assert Path(path).stem == "again" + Path(copied).stem and copied.startswith("train/red/")
 
 
@@ -263,6 +262,19 @@ def test_copies_that_no_folder_tells_apart_are_not_torn_apart(tmp_path: Path, pi
         Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path.with_name(f"m{path.name}"))
     read = folder.read(Stage(out=tmp_path / "out", store=tmp_path / "store"), pictures / "train", (SIZE, SIZE))
     assert len(read.validation.items) > 20 and read.leaked == {}
+
+
+def test_a_class_of_near_copies_is_looked_at_all_the_same(tmp_path: Path, pictures: Path) -> None:
+    """Frames of a camera that stands still: what stands for validation is told to be leaked."""
+    shutil.rmtree(pictures / "validation")
+    for path in list((pictures / "train" / "red").iterdir())[1:]:
+        path.unlink()
+    [left] = (pictures / "train" / "red").iterdir()
+    Image.open(left).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(left.with_name("again.png"))
+    stage = Stage(out=tmp_path / "out", store=tmp_path / "store")
+    read = folder.read(stage, pictures / "train", (SIZE, SIZE))
+    assert set(read.leaked) | set(read.leaked.values()) == {f"red/{left.name}", "red/again.png"}
+    assert any("near copies" in said for said in stage.notices)
 
 
 @pytest.mark.slow

@@ -54,6 +54,7 @@ def test_a_loss_that_comes_down_to_guessing_does_not_raise_the_rate() -> None:
 
 def test_longest_fall_may_have_bumps() -> None:
     assert finder.longest_fall([3, 9, 8, 8.5, 7, 6, 6.5, 5, 7, 6.9]) == (3, 7)  # 9 8 7 6 5: five steps, which end with the 5
+    assert finder.longest_fall([10, 9, 0.5, 8, 11, 7, 6, 5]) == (2, 7)  # 10 9 8 7 6 5: six steps, the first of which is a dip
     assert finder.longest_fall([1, 2, 3]) == (0, 0)
 
 

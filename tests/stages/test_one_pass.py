@@ -39,6 +39,9 @@ def trained(kind: type[keras.Optimizer], **settings: Any) -> list[NDArray[np.flo
         (keras.optimizers.Adam, {"beta_1": 0.5, "beta_2": 0.99, "epsilon": 1e-4}),
         (keras.optimizers.AdamW, {"weight_decay": 0.01}),
         (keras.optimizers.Adam, {"clipnorm": 1.0}),
+        (keras.optimizers.Adam, {"amsgrad": True}),
+        (keras.optimizers.Adam, {"use_ema": True}),
+        (keras.optimizers.AdamW, {"gradient_accumulation_steps": 2}),
     ],
 )
 def test_every_bit_is_that_of_keras(
@@ -50,7 +53,15 @@ def test_every_bit_is_that_of_keras(
         np.testing.assert_array_equal(found, expected)
 
 
+class Halved(keras.optimizers.Adam):
+    """Takes steps of its own."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        super().update_step(gradient, variable, learning_rate / 2)
+
+
 def test_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert in_one_pass(Halved) is Halved
     assert in_one_pass(keras.optimizers.SGD) is keras.optimizers.SGD
     assert (in_one_pass(keras.optimizers.Adam) is not keras.optimizers.Adam) == TENSORFLOW
     monkeypatch.setattr(one_pass, "worth_it", lambda: False)
