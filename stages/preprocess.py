@@ -12,6 +12,7 @@ from kpipe.stage import Module, Stage, StageError
 from stages import contact_sheet, json_files, pixels, recipe_checks, static_checks
 from stages.augment import RECIPES, Recipe
 from stages.data import manifest
+from stages.diagnosis.finding import say
 
 
 def run(
@@ -62,6 +63,7 @@ def run(
         *recipe_checks.find(recipe, images),
         *static_checks.of_data(dataset, audit),
     ]
+    say(stage, checks)
     json_files.write(stage.out / "checks.json", [check.to_json() for check in checks])
 
 

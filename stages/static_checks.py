@@ -43,7 +43,8 @@ def of_data(dataset: Mapping[str, Any], audit: Mapping[str, Any]) -> list[Findin
         *conflicting_copies(audit["duplicates"]),
         *spurious_cues(audit.get("cues", [])),
         *imbalanced(audit),
-        *few_test_images(dataset["counts"]["test"]),
+        *few_images("validation", dataset["counts"]["validation"]),
+        *few_images("test", dataset["counts"]["test"]),
     ]
 
 
@@ -112,13 +113,13 @@ def imbalanced(audit: Mapping[str, Any]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def few_test_images(counts: Mapping[str, int]) -> Iterator[Finding]:
-    """Half width of the 95% interval of an accuracy of 0.9 (normal approximation)."""
+def few_images(split: str, counts: Mapping[str, int]) -> Iterator[Finding]:
+    """Too few to tell branches apart: half width of the 95% interval of an accuracy of 0.9 (normal approximation)."""
     total = sum(counts.values())
     half = 1.96 * math.sqrt(0.9 * 0.1 / total)
     if half > WIDEST_INTERVAL:
         yield Finding(
-            "few-test-images", "note", "Few test images",
-            f"With {total} test images an accuracy of 0.90 is known to about {half:.2f} on either side.",
-            {"test_images": total, "half_width": round(half, 4)},
+            f"few-{split}-images", "note", f"Few {split} images",
+            f"With {total} {split} images an accuracy of 0.90 is known to about {half:.2f} on either side.",
+            {f"{split}_images": total, "half_width": round(half, 4)},
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Over how many processes the tests are spread, and which need a CPU."""
+"""Over how many processes the tests are spread, which need a CPU, and the environment in which backends compute."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kpipe.identity import gpus
+from kpipe.identity import CHOSEN, gpus
 
 MOST, MOST_SLOW = 4, 2  # each imports TensorFlow: a gigabyte of memory
+for settings in CHOSEN.values():  # as kpipe's workers have it; a backend reads it when it is imported
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.diagnosis.finding import Effect, Finding
+from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Split
 
 LOST = 0.2  # accuracy on the same images, plain and augmented
@@ -22,6 +22,5 @@ def find(plain: Split, augmented: Split, recipe: str, fix: str) -> Finding | Non
         f"it is right on {plain.accuracy:.2f} of them as they are and on {augmented.accuracy:.2f} of them augmented.",
         evidence={"agreement": agreement, "accuracy_plain": plain.accuracy, "accuracy_augmented": augmented.accuracy},
         fix=fix,
-        effect=Effect(augmented.accuracy, plain.accuracy, "accuracy on training images, augmented and as they are"),
         confidence=0.8,
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from stages.diagnosis.finding import Effect, Finding
+from stages.diagnosis.finding import Finding
 
 FEW = 16  # images in a batch: below, it is measured
 MORE = 32  # images whose statistics are taken beside, at least
@@ -29,8 +29,7 @@ def find(batch_size: int, train_modes: Mapping[str, Any], random: bool = False) 
     if larger is None or larger["changed"] <= CHANGED:
         return None
     small = train_modes["batch_statistics"]
-    gain = larger["accuracy"] - small["accuracy"]
-    if abs(gain) <= COST:
+    if abs(larger["accuracy"] - small["accuracy"]) <= COST:
         return None
     images = f"the statistics of {larger['batch_size']} images"
     return Finding(
@@ -42,9 +41,10 @@ def find(batch_size: int, train_modes: Mapping[str, Any], random: bool = False) 
         evidence={
             "batch_size": batch_size,
             "changed": larger["changed"],
+            "train_accuracy_small": small["accuracy"],
+            "train_accuracy_larger": larger["accuracy"],
             "train_loss_small": small["loss"],
             "train_loss_larger": larger["loss"],
         },
         fix=f"stages.train.params.batch_size = {MORE}" if random else 'stages.train.params.batchnorm = "frozen"',
-        effect=Effect(small["accuracy"], larger["accuracy"], f"accuracy of training images, on {images}") if gain > 0 else None,
     )

@@ -158,6 +158,8 @@ def test_a_training_tells_what_it_cost(tmp_path: Path) -> None:
         reached = told[f"{part}_flops_per_second"]
         assert told[f"{part}_share_of_peak"] == pytest.approx(reached / told["peak_flops_per_second"])
     assert told["devices"] == 1
+    assert all(told[f"{part}_seconds"] > 0 for part in ("prefix", "compile", "step", "validation", "train", "first_step"))
+    assert told["images_per_second"] > 0 and told["peak_memory_bytes"] > 2**20
     assert not {"peak_flops_per_second", "train_share_of_peak"} & set(phase)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from kpipe.stage import Branch, Stage, StageError
 from stages.diagnosis import folder, foreign_scale, units
+from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign, as_probabilities
 from stages.diagnosis.input_scale import Sample
 from stages.diagnosis.patient import Patient, knowledge
@@ -470,11 +471,35 @@ def test_a_history_as_keras_writes_it(tmp_path: Path) -> None:
     assert doctor.read_history(path) == [{"epoch": 0, "accuracy": 0.5, "loss": 0.7}]
 
 
+@pytest.mark.parametrize(("rises", "fix"), [(True, doctor.FIXES["overfitting"]), (False, None)])
+def test_stopping_earlier_is_no_cure_for_a_loss_that_stays(rises: bool, fix: str | None) -> None:
+    found = Finding("overfitting", "note", "", "", {}, fix="stages.train.params.early_stopping = 3" if rises else None)
+    assert doctor.in_keras(found).fix == fix
+
+
+@pytest.mark.parametrize(("given", "severity"), [("caffe", None), ("unit", "error"), ("symmetric", "error"), ("torch", "error")])
+@pytest.mark.parametrize("published", [True, False])
+def test_pixels_of_a_network_without_batchnorm_are_judged_by_its_first_kernel(
+    given: str, severity: str | None, published: bool
+) -> None:
+    """A VGG16's, which has seen pictures: neighbours in it are alike, and it fires for large values only."""
+    rng = np.random.default_rng(0)
+    colours = rng.normal(0, 0.1, (1, 1, 3, 64)) * np.ones((3, 3, 1, 1)) if published else rng.normal(0, 0.1, (3, 3, 3, 64))
+    model = layered(keras.layers.Conv2D(64, 3, activation="relu", name="block1_conv1"), keras.layers.GlobalAveragePooling2D())
+    model.get_layer("block1_conv1").set_weights([colours, np.full(64, -10.0)])
+    order = rng.permutation(COUNTS["train"])
+    shown, labels = (values[order] for values in images("train"))
+    pixels = apply(CONTRACTS[given], shown)
+    found = foreign_scale.find(Foreign(model), Sample(shown, labels), pixels, 0.5)
+    assert (found and (found.severity, found.fix)) == ((severity, foreign_scale.AS["caffe"]) if severity and published else None)
+
+
 def test_the_last_run_tells_its_findings(tmp_path: Path) -> None:
     gathered = branches(tmp_path / "run", [Run({"model": "resnet50"}, accuracy=0.6)], Data(classes=CLASSES))
     stage = Stage(out=tmp_path / "out", branches=gathered)
+    record = Finding("one-class", "warning", "All are called blue", "The bias is too large.", {"share": 1.0}).to_json()
+    (gathered[0].inputs["evaluate"] / "findings.json").write_text(json.dumps([record]))
     doctor.run(stage)
-    told = json.loads((stage.out / "findings.json").read_text())
-    assert all(finding["branch"] == "resnet50" for finding in told)
+    assert json.loads((stage.out / "findings.json").read_text()) == [{"branch": "resnet50", **record}]
     with pytest.raises(StageError, match="no evaluated branch"):
         doctor.run(Stage(out=tmp_path / "none", branches=list[Branch]()))

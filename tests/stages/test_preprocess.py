@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from kpipe.stage import Stage, StageError
-from stages import ingest, preprocess, recipe_checks
+from stages import ingest, preprocess, recipe_checks, static_checks
 from stages.augment import RECIPES, recipe_from_json
 from stages.pixels import CONTRACTS, Contract
 
@@ -149,6 +149,13 @@ def test_data_that_says_little_is_noted(tmp_path):
     assert (
         found["imbalanced-classes"]["evidence"]["largest"] == "cats" and found["few-test-images"]["evidence"]["test_images"] == 11
     )
+
+
+@pytest.mark.parametrize(("images", "told"), [(10, True), (138, True), (139, False), (1000, False)])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_splits_that_cannot_tell_branches_apart_are_noted(split, images, told):
+    found = list(static_checks.few_images(split, {"cats": images // 2, "dogs": images - images // 2}))
+    assert [finding.rule for finding in found] == [f"few-{split}-images"] * told
 
 
 def test_copies_across_splits_are_warned_of(tmp_path):

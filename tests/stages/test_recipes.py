@@ -60,9 +60,9 @@ class Ordered(keras.utils.PyDataset):
 
 
 def plain(
-    run: tiny.Run, parts: list[Part], loss: Any = "sparse_categorical_crossentropy", **options: Any
+    run: tiny.Run, parts: list[Part], loss: Any = "sparse_categorical_crossentropy", batchnorm: bool = True, **options: Any
 ) -> list[dict[str, float]]:
-    """What a person would write who knows Keras alone: one row an epoch."""
+    """What a person would write who knows Keras alone: one row an epoch; without `batchnorm` its layers stay frozen."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     backbone = keras.models.load_model(run.inputs["build"] / "backbone.keras", compile=False)
@@ -77,7 +77,8 @@ def plain(
     names, told, done = tiny.layer_names(backbone), [], 0
     for part in parts:
         for layer in backbone.layers:
-            layer.trainable = layer.name in names[len(names) - part.unfreeze :]
+            learns = batchnorm or not isinstance(layer, keras.layers.BatchNormalization)
+            layer.trainable = learns and layer.name in names[len(names) - part.unfreeze :]
         model.compile(part.optimizer(), loss=loss, metrics=["accuracy"])
         batches = Ordered(pixels, labels, rows, range(done + 1, done + part.epochs + 1))
         fitted = model.fit(
@@ -118,6 +119,18 @@ def test_phases_are_fits_one_after_the_other(tmp_path: Path) -> None:
         (0.02, "constant", 0.0),
         (1e-3, "cosine", 0.5),
     ]
+
+
+@pytest.mark.slow
+def test_a_phase_that_freezes_again_begins_with_what_the_layers_learned(tmp_path: Path) -> None:
+    """The layers below its cut are not those of the backbone any more: stored activations of the backbone would be wrong."""
+    run = tiny.start(tmp_path)
+    phases = [{"unfreeze": 4, "epochs": 2, "learning_rate": 0.05}, {"unfreeze": 0, "epochs": 2, "learning_rate": 0.02}]
+    out = run.run("train", train.run, batch_size=BATCH, batchnorm="frozen", phases=phases)
+    parts = [Part(2, lambda: keras.optimizers.Adam(0.05), unfreeze=4), Part(2, lambda: keras.optimizers.Adam(0.02))]
+    assert_same(history(out), plain(run, parts, batchnorm=False))
+    first, second = training(out)["phases"]
+    assert (second["unfrozen_layers"], first["frozen_prefix"]) == ([], second["frozen_prefix"])
 
 
 @pytest.mark.slow

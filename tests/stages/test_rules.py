@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
 import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -596,6 +600,16 @@ def test_augmentation_that_hides_the_pictures(left: float) -> None:
     plain, strong = split(0.95, 128, seed=1), split(left, 128, seed=2)
     found = augmentation.find(plain, strong, "question", "augment = 0")
     assert found is not None and found.fix == "augment = 0"
-    assert found.effect is not None and found.effect.with_fix > found.effect.as_configured
+    assert found.evidence["accuracy_plain"] == plain.accuracy > found.evidence["accuracy_augmented"] == strong.accuracy
+    assert found.effect is None  # what a training without it would reach was not measured
     assert augmentation.find(plain, split(0.9, 128, seed=1), "mild", "") is None
     assert augmentation.find(split(0.3, 128, seed=1), split(0.28, 128, seed=3), "mild", "") is None  # nothing was learned at all
+
+
+def test_every_line_that_a_rule_names_is_a_parameter_of_its_stage() -> None:
+    root = Path(trained.__file__).parents[1]
+    text = "\n".join(path.read_text() for path in (*root.glob("*.py"), *root.glob("diagnosis/*.py")))
+    named = set(re.findall(r"stages\.(\w+)\.params\.([a-z_]\w*)", text))
+    assert len(named) > 10
+    for stage, parameter in named:
+        assert parameter in inspect.signature(importlib.import_module(f"stages.{stage}").run).parameters, (stage, parameter)

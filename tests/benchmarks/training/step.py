@@ -29,37 +29,40 @@ BATCH, SIZE, UNITS, RUNS = 20, 5, 256, 8
 FEATURES = SIZE**2 * 2048
 CONVOLUTIONS = {"1 x 1, 2048 to 512": (2048, 512, 1), "3 x 3, 512 to 512": (512, 512, 3), "1 x 1, 512 to 2048": (512, 2048, 1)}
 SIDE = 4000  # of the matrices whose product is the machine's peak
-Part = tuple[str, Callable[[], Any], float]  # name, operation, and what it computes, in FLOPs
-HEAD = ("operation", "ms", "GFLOP/s", "share of the matrix product")
+WEIGHTS = FEATURES * UNITS + sum(below * above * size**2 for below, above, size in CONVOLUTIONS.values())
+Part = tuple[str, Callable[[], Any], float, float]  # name, operation, FLOPs that count, bytes of memory where these are the limit
+HEAD = ("operation", "ms", "GFLOP/s", "of the matrix product", "GB/s", "of the sum")
+MACHINE = 2  # first rows, which are no part of a step
 
 
 def parts() -> Iterator[Part]:
-    """The machine's peak first, then what a step is made of."""
-    side = drawn(SIDE, SIDE)
-    yield "matrix product", partial(tf.matmul, side, side), 2.0 * SIDE**3
+    """What the machine can do first, then what a step is made of."""
+    side, variable = drawn(SIDE, SIDE), keras.Variable(tf.zeros(WEIGHTS))
+    yield "matrix product", partial(tf.matmul, side, side), 2.0 * SIDE**3, 0.0
+    yield "a sum in place", partial(variable.value.assign_add, drawn(WEIGHTS)), 0.0, 12.0 * WEIGHTS
     for number, (name, shape) in enumerate(CONVOLUTIONS.items()):
         yield from convolution(name, *shape, learns_below=number > 0)
     features, kernel, above = drawn(BATCH, FEATURES), drawn(FEATURES, UNITS), drawn(BATCH, UNITS)
     flops = 2.0 * BATCH * FEATURES * UNITS
-    yield "head, forward", partial(tf.matmul, features, kernel), flops
-    yield "head, kernel's gradient", partial(tf.matmul, features, above, transpose_a=True), flops
-    yield "head, input's gradient", partial(tf.matmul, above, kernel, transpose_b=True), flops
-    weights = FEATURES * UNITS + sum(below * above * size**2 for below, above, size in CONVOLUTIONS.values())
-    variable, adam = keras.Variable(tf.zeros(weights)), in_one_pass(keras.optimizers.Adam)(1e-4)
+    yield "head, forward", partial(tf.matmul, features, kernel), flops, 0.0
+    yield "head, kernel's gradient", partial(tf.matmul, features, above, transpose_a=True), flops, 0.0
+    yield "head, input's gradient", partial(tf.matmul, above, kernel, transpose_b=True), flops, 0.0
+    adam = in_one_pass(keras.optimizers.Adam)(1e-4)
     adam.build([variable])
-    yield f"Adam, {weights / 1e6:.1f} million weights", partial(adam.apply, [drawn(weights)], [variable]), 12.0 * weights
+    step = partial(adam.apply, [drawn(WEIGHTS)], [variable])
+    yield f"Adam, {WEIGHTS / 1e6:.1f} million weights", step, 0.0, 28.0 * WEIGHTS  # reads four arrays and writes three
 
 
 def convolution(name: str, below: int, above: int, size: int, *, learns_below: bool) -> Iterator[Part]:
     """One layer: its output, and the gradients of its kernel and, where layers below it learn, of its input."""
     x, kernel, y = drawn(BATCH, SIZE, SIZE, below), drawn(size, size, below, above), drawn(BATCH, SIZE, SIZE, above)
     flops, how = 2.0 * BATCH * SIZE**2 * below * above * size**2, {"strides": [1, 1, 1, 1], "padding": "SAME"}
-    yield f"{name}, forward", partial(tf.raw_ops.Conv2D, input=x, filter=kernel, **how), flops
+    yield f"{name}, forward", partial(tf.raw_ops.Conv2D, input=x, filter=kernel, **how), flops, 0.0
     gradient = partial(tf.raw_ops.Conv2DBackpropFilter, input=x, filter_sizes=kernel.shape, out_backprop=y, **how)
-    yield f"{name}, kernel's gradient", gradient, flops
+    yield f"{name}, kernel's gradient", gradient, flops, 0.0
     if learns_below:
         gradient = partial(tf.raw_ops.Conv2DBackpropInput, input_sizes=x.shape, filter=kernel, out_backprop=y, **how)
-        yield f"{name}, input's gradient", gradient, flops
+        yield f"{name}, input's gradient", gradient, flops, 0.0
 
 
 def drawn(*shape: int) -> Any:
@@ -79,14 +82,19 @@ def seconds(operation: Callable[[], Any]) -> float:
 
 def main() -> None:
     """Time every operation and print what they take, alone and together."""
-    rows, peak, together, work = [HEAD], 0.0, 0.0, 0.0
-    for name, operation, flops in parts():
-        took = seconds(operation)
-        peak = peak or flops / took
-        rows.append((name, f"{1000 * took:.1f}", f"{flops / took / 1e9:.0f}", f"{flops / took / peak:.2f}"))
-        together, work = (together + took, work + flops) if len(rows) > 2 else (0.0, 0.0)
-    rows.append(("a step, at least", f"{1000 * together:.1f}", f"{work / together / 1e9:.0f}", f"{work / together / peak:.2f}"))
-    print("\n".join([*machine(), "", *aligned(rows)]))
+    taken = [(name, seconds(operation), flops, moved) for name, operation, flops, moved in parts()]
+    step = taken[MACHINE:]
+    taken.append(("a step, at least", sum(took for _, took, _, _ in step), sum(flops for _, _, flops, _ in step), 0.0))
+    peak, stream = taken[0][2] / taken[0][1], taken[1][3] / taken[1][1]
+
+    def cells(number: float, of: float) -> tuple[str, str]:
+        return (f"{number / 1e9:.0f}", f"{number / of:.2f}") if number else ("", "")
+
+    told = [
+        (name, f"{1000 * took:.1f}", *cells(flops / took, peak), *cells(moved / took, stream))
+        for name, took, flops, moved in taken
+    ]
+    print("\n".join([*machine(), "", *aligned([HEAD, *told])]))
 
 
 if __name__ == "__main__":
