@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -102,15 +101,6 @@ def forget_keras() -> None:
         keras.config.set_image_data_format(settings["image_data_format"])
         keras.config.set_dtype_policy(settings["floatx"])
         keras.utils.set_random_seed(0)
-        give_back_free_memory()
-
-
-def give_back_free_memory() -> None:
-    """To the system, what glibc keeps of the memory of earlier stages: all that was free between them (KEEP_MEMORY)."""
-    import ctypes
-
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def stage_traceback(error: BaseException, root: str) -> str:
