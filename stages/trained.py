@@ -41,6 +41,7 @@ class Trained:
     def read(cls, stage: Stage) -> Trained:
         """From the artifacts of ingest, build and train."""
         network = keras_files.read(stage.inputs["train"] / "model.keras")
+        latency.traced(network)  # once for all that is done with it from pixels
         training = json_files.read(stage.inputs["train"] / "training.json")
         cut = training["frozen_prefix"]["cut"] if training["frozen_prefix"] else []
         prefix = Prefix.of(stage, network, cut, training["activations"])
@@ -55,7 +56,6 @@ def check_from_pixels(stage: Stage, trained: Trained, rows: NDArray[np.int64], p
         return
     kind = trained.training["activations"]
     chosen = np.linspace(0, len(rows) - 1, min(CHECKED, len(rows))).astype(np.int64)
-    latency.traced(trained.network)  # once for this and for the latency
     from_pixels = trained.pixels.predict(rows[chosen], batch_size=max(latency.BATCHES))
     difference = float(np.abs(from_pixels - probabilities[chosen]).max())
     stage.measure(from_pixels={"images": len(chosen), "difference": difference, "tolerance": TOLERANCE[kind]})
