@@ -32,31 +32,35 @@ HEADLINE = {  # what the history of runs shows: name -> split, metric, which is 
 def run(stage: Stage) -> None:
     """Write predictions.csv, metrics.json, findings.json, and explained.json with heat.npy, for validation and test images."""
     began = time.perf_counter()
+    trained, rows, probabilities = judge(stage)
+    explained.write(stage, trained, rows, probabilities)
+    stage.measure(
+        peak_memory_bytes=device.peak_memory_bytes(),
+        model_bytes=(stage.inputs["train"] / "model.keras").stat().st_size,
+        **latency.measures(trained.network, trained.pixels.take(rows[: max(latency.BATCHES)])),
+    )
+    stage.measure(evaluate_seconds=time.perf_counter() - began)
+
+
+def judge(stage: Stage) -> tuple[Trained, NDArray[np.int64], NDArray[np.float32]]:
+    """Write predictions.csv, metrics.json and findings.json; the network, and the rows and probabilities of the test images."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
-    computes_on = device.prepare()
+    stage.measure(device=device.prepare())
     trained = Trained.read(stage)
     rows = trained.labels.rows("validation", "test")
     predicting = time.perf_counter()
     probabilities = trained.feed.predict(rows, lambda done: stage.progress(done, len(rows)))
-    predicted_in = time.perf_counter() - predicting
+    stage.measure(images_per_second=len(rows) / (time.perf_counter() - predicting))
     check_from_pixels(stage, trained, rows, probabilities)
     write_predictions(stage.out / "predictions.csv", trained.labels, rows, probabilities)
     predicted = {split: chosen_from(trained, split, rows, probabilities) for split in ("validation", "test")}
     predicted["train"], modes = both_modes(trained)
     json_files.write(stage.out / "metrics.json", tell(trained, predicted, modes))
-    explained.write(stage, trained, *predicted["test"])  # before a rule gives the network other statistics
     found = findings(stage, trained, predicted, modes)
     say(stage, found)
     json_files.write(stage.out / "findings.json", [finding.to_json() for finding in (*checked(stage), *found)])
-    stage.measure(
-        images_per_second=len(rows) / predicted_in,
-        peak_memory_bytes=device.peak_memory_bytes(),
-        device=computes_on,
-        model_bytes=(stage.inputs["train"] / "model.keras").stat().st_size,
-        **latency.measures(trained.network, trained.pixels.take(rows[: max(latency.BATCHES)])),
-    )
-    stage.measure(evaluate_seconds=time.perf_counter() - began)
+    return trained, *predicted["test"]
 
 
 def write_predictions(path: Path, labels: Labels, rows: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:

@@ -10,6 +10,7 @@ from stages.reporting.wording import fixed, flops
 SPENT = {  # heading -> stage and measure, in the order in which things happen
     "reading images": ("ingest", "decode_seconds"),
     "activations": ("train", "prefix_seconds"),
+    "until the first step": ("train", "first_step_seconds"),
     "compiling": ("train", "compile_seconds"),
     "steps": ("train", "step_seconds"),
     "validation": ("train", "validation_seconds"),

@@ -147,15 +147,18 @@ def test_step_schedule_with_momentum_and_weight_decay_is_kerass_own(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_plateau_is_kerass_callback_on_the_watched_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [3.0, 1e-7])
+def test_plateau_is_kerass_callback_on_the_watched_loss(tmp_path: Path, rate: float) -> None:
+    if rate == 3.0 and keras.backend.backend() != "tensorflow":
+        pytest.skip("elsewhere a softmax saturates at this rate, and the loss of plain Keras stands still with it")
     run = tiny.start(tmp_path)
-    settings: dict[str, Any] = {"optimizer": "rmsprop", "learning_rate": 3.0}
+    settings: dict[str, Any] = {"optimizer": "rmsprop", "learning_rate": rate}
     out = run.run("train", train.run, epochs=6, batch_size=BATCH, schedule="plateau", plateau_patience=1, **settings)
     waiting = keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.1, patience=1)
-    part = Part(6, lambda: keras.optimizers.RMSprop(3.0), callbacks=(waiting,))
+    part = Part(6, lambda: keras.optimizers.RMSprop(rate), callbacks=(waiting,))
     expected = plain(run, [part])
     rates = [row["learning_rate"] for row in history(out)]
-    assert rates == pytest.approx([row["learning_rate"] for row in expected])
+    assert rates == pytest.approx([row["learning_rate"] for row in expected], rel=1e-5, abs=0)
     assert len(set(rates)) > 1
     assert_same(history(out), expected)
 

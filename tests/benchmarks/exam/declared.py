@@ -29,6 +29,7 @@ NEEDS = {
     "preprocess": ["ingest"], "build": ["preprocess"], "check": ["ingest", "build"], "train": ["ingest", "preprocess", "build"],
     "evaluate": ["ingest", "preprocess", "build", "check", "train"],
 }  # fmt: skip
+RUN = {"evaluate": "judge"}  # stage -> its module, where that is another
 OWN = ("zoom", "brightness", "rotation")  # settings that replace a recipe's
 
 
@@ -56,6 +57,7 @@ def project(place: Path, cases: Mapping[str, Case], fixes: Mapping[str, str], wo
     """A folder with the stages and a pipeline file, in which every case is a branch."""
     shutil.rmtree(place / "stages", ignore_errors=True)
     copy_stages(place)
+    shutil.copy(Path(__file__).parent / "judge.py", place / "stages")
     rows = [row(case, fixes.get(case.key), work, weights) for case in cases.values()]
     (place / "pipeline.toml").write_text(pipeline(rows))
     return place
@@ -105,7 +107,7 @@ def pipeline(rows: list[dict[str, Any]]) -> str:
         f'\n[stages.ingest]\nrun = "stages.ingest"\n[stages.ingest.params]\nsource = "${{case.source}}"\nimage_size = {SIZE}\n'
     )
     for stage, needs in NEEDS.items():
-        text += f'\n[stages.{stage}]\nrun = "stages.{stage}"\nneeds = {json.dumps(needs)}\n'
+        text += f'\n[stages.{stage}]\nrun = "stages.{RUN.get(stage, stage)}"\nneeds = {json.dumps(needs)}\n'
         if names := STAGES.get(stage):
             text += f"[stages.{stage}.params]\n" + "".join(f'{name} = "${{case.{name}}}"\n' for name in names)
     return text
