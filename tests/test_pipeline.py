@@ -142,12 +142,12 @@ def test_jax_keeps_what_it_compiled(photos: Photos, first: dict[str, dict[str, A
 def test_doctor_looks_at_a_network_that_plain_keras_reads_too(photos: Photos, first: dict[str, dict[str, Any]]) -> None:
     shutil.copytree(photos.root / "photos", photos.root / "leaked")
     for picture in sorted((photos.root / "leaked/train/cats").iterdir())[:4]:
-        shutil.copy(picture, photos.root / "leaked/test/cats" / f"again-{picture.name}")
+        shutil.copy(picture, photos.root / "leaked/validation/cats" / f"again-{picture.name}")
     model = photos.artifact(first["train[vgg16,tensorflow]"]) / "model.keras"
     done = photos.kpipe("doctor", str(model), "--data", "leaked", "--json", KERAS_BACKEND="tensorflow")
     assert done.returncode == 0, done.stderr
     [leakage] = [finding for finding in json.loads(done.stdout) if finding["rule"] == "leakage"]
-    assert leakage["evidence"]["test_leaked"] == 4
+    assert leakage["evidence"]["validation_leaked"] == 4
     assert "leakage" in photos.kpipe("doctor", str(model), "--data", "leaked", KERAS_BACKEND="tensorflow").stdout
     assert "leakage" not in photos.kpipe("doctor", str(model), "--data", "photos", "--json", KERAS_BACKEND="tensorflow").stdout
 

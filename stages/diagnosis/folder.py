@@ -40,6 +40,7 @@ class Folder:
     validation: Pictures
     items: Sequence[Item]
     copies: Copies  # among the items: exact ones, or encoded anew, resized or mirrored
+    own_split: bool  # whether the folders name a validation split: else some images stand for it, trained on or not
 
     @property
     def training_labels(self) -> NDArray[np.int32]:
@@ -48,7 +49,12 @@ class Folder:
 
     @property
     def leaked(self) -> dict[str, str]:
-        """Paths of the validation sample's images that are copies of training images -> path of such a one."""
+        """Paths of the validation sample's images that are copies of training images -> path of such a one.
+
+        None where the folders name no split: it is not theirs that has copies then.
+        """
+        if not self.own_split:
+            return {}
         shown = {item.path for item in self.validation.items}
         rows = [row for row, item in enumerate(self.items) if item.path in shown]
         trained = [row for row, item in enumerate(self.items) if item.split == "train"]
@@ -76,7 +82,7 @@ def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
         labels: Any = [found.classes.index(item.label) for item in chosen]
         return Pictures(np.stack([found.pixels(item) for item in chosen]), np.array(labels, np.int32), chosen)
 
-    return Folder(found.classes, some("train"), some("validation"), items, copies)
+    return Folder(found.classes, some("train"), some("validation"), items, copies, own_split=not shares)
 
 
 def spread(stage: Stage, items: Sequence[Item], shares: Mapping[str, float], copies: Copies) -> list[Item]:

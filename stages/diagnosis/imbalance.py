@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import fisher_exact
 
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
 
 RATIO = 3.0  # training images of the most frequent class to those of the rarest
 FEWEST = 8  # validation images of the rare class
-LOST = 0.5  # recall of the rare class, at most
+LOST = 0.7  # recall of the rare class, at most
 KEPT = 0.8  # recall of the frequent class, at least
-CALLED = 0.75  # times as many images as are of the rare class: if more are called so, it is hard rather than overlooked
-BY_CHANCE = 0.01  # probability that one of the rare classes comes out so badly though it is known like the frequent one
+CALLED = 0.85  # times as many images as are of the rare classes: if more are called so, they are hard rather than overlooked
+BY_CHANCE = 0.01  # probability that the rare classes come out so much worse though they are known like the frequent one
 
 
 def find(seen: Seen) -> Finding | None:
@@ -26,13 +26,13 @@ def find(seen: Seen) -> Finding | None:
         return None
     rare = min(rares, key=lambda label: recall(seen, label))
     ratio, lost, kept = seen.shares[often] / seen.shares[rare], recall(seen, rare), recall(seen, often)
-    if lost > LOST or kept < KEPT or not overlooked(seen, rare, kept, len(rares)):
+    if lost > LOST or kept < KEPT or not (overlooked(seen, rares, often) or overlooked(seen, [rare], often, of=len(rares))):
         return None
     weighed = bool(seen.settings.get("class_weights"))
     return Finding(
         rule="imbalance",
         severity="warning",
-        title=f'The network hardly knows the rare class "{seen.classes[rare]}"',
+        title=f'The network overlooks the rare class "{seen.classes[rare]}"',
         cause=f'"{seen.classes[often]}" has {ratio:.1f} times as many training images; of the validation images '
         f'{100 * kept:.0f} % of it are recognised and {100 * lost:.0f} % of "{seen.classes[rare]}".',
         evidence={"ratio": ratio, "recall_rare": lost, "recall_frequent": kept, "balanced_accuracy": balanced(seen)},
@@ -41,11 +41,14 @@ def find(seen: Seen) -> Finding | None:
     )
 
 
-def overlooked(seen: Seen, rare: int, kept: float, rares: int) -> bool:
-    """Whether the rare class is named too seldom, and more of its images are missed than in the worst of so many by chance."""
-    count = int((seen.validation.labels == rare).sum())
-    by_chance = rares * float(binom.cdf(round(recall(seen, rare) * count), count, kept))
-    return by_chance < BY_CHANCE and seen.validation_counts[rare] <= CALLED * count
+def overlooked(seen: Seen, rares: list[int], often: int, of: int = 1) -> bool:
+    """Whether rare classes, the worst of so many, are named too seldom, and fewer of their images are recognised than of the
+    frequent one's, not by chance (Fisher's exact test)."""
+    right = seen.validation.predicted == seen.validation.labels
+    of_rare, of_often = np.isin(seen.validation.labels, rares), seen.validation.labels == often
+    table = [[int((right & which).sum()), int((~right & which).sum())] for which in (of_rare, of_often)]
+    by_chance = float(fisher_exact(table, alternative="less").pvalue)
+    return of * by_chance < BY_CHANCE and seen.validation_counts[rares].sum() <= CALLED * of_rare.sum()
 
 
 def recall(seen: Seen, label: int) -> float:

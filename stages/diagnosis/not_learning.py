@@ -35,7 +35,8 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
         return not_finite(seen, seen.before + int(np.flatnonzero(~np.isfinite(loss))[0]) + 1)
     if penalised(seen):
         return None
-    if loss.max(initial=0.0) > THROWN * math.log(len(seen.classes)) and moved_far(seen):
+    began_there = not seen.changes and len(loss) and loss.argmax() == 0  # first weights of large features do that too
+    if loss.max(initial=0.0) > THROWN * math.log(len(seen.classes)) and moved_far(seen) and not began_there:
         return thrown(seen, seen.before + int(loss.argmax()) + 1, float(loss.max()))
     if len(loss) < EPOCHS or steps < STEPS:
         return None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Effect, Finding
-from stages.diagnosis.seen import Seen
+from stages.diagnosis.seen import Row, Seen, Split
 
 GAP = 0.15  # training accuracy above validation accuracy
 ROSE = 1.25  # times its smallest value: the validation loss at the end
@@ -44,6 +47,15 @@ def find(seen: Seen) -> Finding | None:
     )
 
 
+def kept(history: Sequence[Row], validation: Split) -> int:
+    """The best epoch, from 1, where the network's own validation loss is nearer to that one's than to the last one's; else 0."""
+    losses = np.array([row["val_loss"] for row in history if "val_loss" in row])
+    if len(losses) < len(history) or not np.isfinite(losses).all() or not len(losses):
+        return 0
+    own, best = float(surprise(validation).mean()), int(losses.argmin())
+    return best + 1 if abs(own - losses[best]) < abs(own - losses[-1]) else 0
+
+
 def by_heart(seen: Seen) -> Finding | None:
     """All training images are known, and far fewer of validation, though its loss does not rise: too few images to learn from."""
     training = seen.column("accuracy")
@@ -78,7 +90,11 @@ def fix(seen: Seen) -> str | None:
     """A smaller head where it is too large for so few images, else an end at the best epoch, unless that is asked for."""
     if flat_and_large(seen):
         return 'stages.train.params.pooling = "avg"'
-    return None if seen.settings.get("early_stopping") else "stages.train.params.early_stopping = 3"
+    if seen.settings.get("early_stopping"):
+        return None
+    plateau = any(phase.get("schedule") == "plateau" for phase in seen.settings.get("phases", ()))
+    waits = 2 * seen.settings["plateau_patience"] + 1 if plateau else PATIENT  # a rate is lowered first
+    return f"stages.train.params.early_stopping = {waits}"
 
 
 def flat_and_large(seen: Seen) -> bool:
@@ -138,6 +154,12 @@ def done(seen: Seen) -> bool:
 
 def deviation(seen: Seen) -> float:
     """Standard error of the validation loss: what another draw of as many images would change; 0 where none can be told."""
-    split = seen.validation
-    losses = -np.log(np.clip(split.probabilities[np.arange(len(split.labels)), split.labels], 1e-7, 1))
+    losses = surprise(seen.validation)
     return float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0
+
+
+def surprise(split: Split) -> NDArray[np.float64]:
+    """The cross-entropy of every image, in nats, its probability cut off where Keras does."""
+    own = split.probabilities[np.arange(len(split.labels)), split.labels].astype(np.float64)
+    losses: NDArray[np.float64] = -np.log(np.clip(own, 1e-7, 1))
+    return losses

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen
-from stages.diagnosis.weights import PRETRAINED
+from stages.diagnosis.weights import PRETRAINED, never_learned
 
 LEARNED = 0.97  # of the loss of who only knows the classes' shares: below this something was learned
 SILENT = 0.9  # of a layer's units that never fire: nothing passes; of images whose outputs are 0 or 1
@@ -125,7 +125,7 @@ def learning(seen: Seen) -> dict[str, float]:
 
 def random_backbone(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     """A backbone that was never trained, and must not be."""
-    if not seen.settings.get("random_backbone") or seen.settings.get("unfreeze") != 0:
+    if not never_learned(seen):
         return None
     because = "the backbone's weights are random, and frozen"
     return told(seen, evidence, "random-backbone", because, PRETRAINED, 0.8)

@@ -98,16 +98,20 @@ class Seen:
         return np.bincount(self.validation.predicted, minlength=len(self.classes))
 
     def line(self, name: str, value: float | str) -> str:
-        """The line of the pipeline file that sets a parameter, of the last of the phases that it has; `value` as TOML has it."""
+        """The line of the pipeline file that sets a parameter; `value` as TOML has it.
+
+        Where there are phases that of the last one, and the stage's own as well: one that no phase takes is refused.
+        """
+        own = f"stages.train.params.{name} = {value}"
         if not self.settings.get("in_phases"):
-            return f"stages.train.params.{name} = {value}"
+            return own
         phases = self.settings["phases"]
         tables = [{setting: json.dumps(phase[setting]) for setting in PHASE if setting in phase} for phase in phases]
         for table, phase in zip(tables, phases, strict=True):
             table |= {"learning_rate": '"find"'} if phase.get("finder") else {}
         tables[-1] |= {name: str(value)}
         texts = ["{ " + ", ".join(f"{setting} = {text}" for setting, text in table.items()) + " }" for table in tables]
-        return f"stages.train.params.phases = [{', '.join(texts)}]"
+        return f"{own}\nstages.train.params.phases = [{', '.join(texts)}]"
 
     def column(self, name: str) -> NDArray[np.float64]:
         """A column of the history; empty where it has none."""

@@ -16,6 +16,7 @@ EXPLAIN = {  # rules whose errors leave validation at chance
     *("input-scale", "batchnorm-gap", "labels-misaligned"),
     *("learning-rate-high", "learning-rate-low", "random-backbone", "not-learning", "dead-units", "saturated-outputs"),
 }
+FOLLOWS = {"learning-rate-low": ("unfreezing-without-effect",)}  # rule -> those that would only say the same
 SCALE = "input-scale"
 BLAMED = {SCALE, "augmentation-extreme", "augmentation-too-strong"}  # nothing can be learned
 COURSE: tuple[Rule, ...] = (overfitting.find, overfitting.stopped_early, overfitting.unfinished)
@@ -25,7 +26,8 @@ def find(seen: Seen, known: Sequence[Finding] = ()) -> list[Finding]:
     """The findings; `known` are those of rules that measure for themselves: a cause among them explains the symptoms."""
     blamed = [finding for finding in known if finding.rule in BLAMED and (finding.severity != "note" or finding.rule == SCALE)]
     causes = found((partial(not_learning.find, blamed=blamed),), seen)
-    causes += [finding for finding in found(CAUSES, seen) if finding.rule not in {cause.rule for cause in causes}]
+    told = {rule for cause in causes for rule in (cause.rule, *FOLLOWS.get(cause.rule, ()))}
+    causes += [finding for finding in found(CAUSES, seen) if finding.rule not in told]
     causes += [] if causes or explain(known) else found((dead_units.find,), seen)
     explained = explain((*known, *causes))
     symptoms = [] if explained else found(SYMPTOMS, seen)[:1]

@@ -30,7 +30,7 @@ def frozen_moved(seen: Seen) -> Finding | None:
 
 def random_frozen(seen: Seen) -> Finding | None:
     """A backbone that was never trained, and could not be, below a head that learned something all the same."""
-    if not seen.settings.get("random_backbone") or seen.settings.get("unfreeze") != 0:
+    if not never_learned(seen):
         return None
     split = seen.validation
     return Finding(
@@ -43,6 +43,12 @@ def random_frozen(seen: Seen) -> Finding | None:
         fix=PRETRAINED,
         confidence=0.9,
     )
+
+
+def never_learned(seen: Seen) -> bool:
+    """Whether the backbone's weights are random, and no phase let one of its layers learn."""
+    phases = seen.settings.get("phases", ())
+    return bool(seen.settings.get("random_backbone")) and not any(phase["unfrozen_layers"] for phase in phases)
 
 
 def unfrozen_stayed(seen: Seen) -> Finding | None:

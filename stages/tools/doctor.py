@@ -9,7 +9,7 @@ from typing import Any
 
 from kpipe.stage import Stage, StageError
 from stages import json_files
-from stages.diagnosis import folder, label_errors, not_learning, output_layer, trained
+from stages.diagnosis import folder, label_errors, not_learning, output_layer, overfitting, trained
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign
 from stages.diagnosis.patient import Patient
@@ -64,12 +64,14 @@ def examine(stage: Stage, model: str, data: str, history: str) -> list[Finding]:
     network = read_network(Path(model))
     pictures = folder.read(stage, Path(data), network.whole.inputs[0].shape[1:3])
     patient = Patient.of(stage, network, pictures)
+    rows = read_history(Path(history)) if history else ()
     seen = Seen(
         classes=pictures.classes,
         train=patient.splits["train"],
         validation=patient.splits["validation"],
         training_labels=pictures.training_labels,
-        history=read_history(Path(history)) if history else (),
+        history=rows,
+        chosen=overfitting.kept(rows, patient.splits["validation"]) if pictures.own_split else 0,
         changes=output_layer.changes(network.whole),
         silent=patient.silent,
         settings={"penalty": penalty(network), "saturates": output_layer.saturates(network.whole)},

@@ -41,6 +41,7 @@ def tell(training: Training) -> dict[str, Any]:
         "views": settings.views,
         "seed": settings.seed,
         "early_stopping": settings.patience,
+        "plateau_patience": settings.plateau_patience,
         "epochs_asked": sum(phase.epochs for phase in settings.phases),
         "epochs_run": len(state.history),
         "epoch_chosen": state.chosen,

@@ -266,7 +266,7 @@ def test_copies_that_no_folder_tells_apart_are_not_torn_apart(tmp_path: Path, pi
 
 
 def test_a_class_of_near_copies_is_looked_at_all_the_same(tmp_path: Path, pictures: Path) -> None:
-    """Frames of a camera that stands still: what stands for validation is told to be leaked."""
+    """Frames of a camera that stands still: what stands for validation has copies in training, which is no fault of the folders."""
     shutil.rmtree(pictures / "validation")
     for path in list((pictures / "train" / "red").iterdir())[1:]:
         path.unlink()
@@ -274,19 +274,24 @@ def test_a_class_of_near_copies_is_looked_at_all_the_same(tmp_path: Path, pictur
     Image.open(left).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(left.with_name("again.png"))
     stage = Stage(out=tmp_path / "out", store=tmp_path / "store")
     read = folder.read(stage, pictures / "train", (SIZE, SIZE))
-    assert set(read.leaked) | set(read.leaked.values()) == {f"red/{left.name}", "red/again.png"}
+    assert read.leaked == {} and len(read.validation.items) > 1
     assert any("near copies" in said for said in stage.notices)
 
 
 @pytest.mark.slow
-def test_history_of_a_network_that_learned_its_images_by_heart(tmp_path: Path, pictures: Path) -> None:
+@pytest.mark.parametrize("first", [0.3, 0.65])
+def test_history_of_a_network_that_learned_its_images_by_heart(tmp_path: Path, pictures: Path, first: float) -> None:
     model, history = trained(), tmp_path / "history.csv"
-    model.layers[-1].set_weights([np.zeros((8, 2)), np.zeros(2)])  # validation is right by half
-    rows = [f"{e},{0.5 + e / 10},{1 / (e + 1)},0.5,{0.6 + 0.2 * e}" for e in range(6)]
+    model.layers[-1].set_weights([np.zeros((8, 2)), np.zeros(2)])  # validation is right by half, its loss is ln 2
+    rows = [f"{e},{0.5 + e / 10},{1 / (e + 1)},0.5,{first + 0.1 * e}" for e in range(6)]
     history.write_text("\n".join(["epoch,acc,loss,val_acc,val_loss", *rows]))
     found, _ = examined(tmp_path, model, pictures, history)
     told = {finding["rule"]: finding for finding in found}
-    assert "EarlyStopping" in told["overfitting"]["fix"] and told["overfitting"]["evidence"]["best_epoch"] == 1
+    assert told["overfitting"]["evidence"]["best_epoch"] == 1
+    if first == 0.3:
+        assert told["overfitting"]["severity"] == "warning" and "EarlyStopping" in told["overfitting"]["fix"]
+    else:  # the network is that of the best epoch already
+        assert (told["overfitting"]["severity"], told["overfitting"]["fix"]) == ("note", None)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from stages.diagnosis import augmentation, label_errors, leakage, trained
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen, Split
+from stages.training.phases import Phase, read
 
 CLASSES = ["cats", "dogs", "hens", "owls"]
 SETTINGS: dict[str, Any] = {
     "learning_rate": 1e-3,
-    "phases": [{"finder": None}],
+    "phases": [{"finder": None, "unfrozen_layers": ["conv5"]}],
+    "plateau_patience": 3,
     "unfreeze": 4,
     "watched": "val_loss",
     "unfrozen_layers": ["conv5"],
@@ -127,7 +130,8 @@ LN4 = float(np.log(4))
 FLAT = history([LN4 + 0.01, LN4, LN4, LN4], [0.24, 0.26, 0.25, 0.25], [LN4] * 4, 0.25)
 
 
-FROZEN_RANDOM = {"random_backbone": True, "unfreeze": 0, "unfrozen_layers": []}
+FROZEN: dict[str, Any] = {"finder": None, "unfrozen_layers": []}
+FROZEN_RANDOM = {"random_backbone": True, "unfreeze": 0, "unfrozen_layers": [], "phases": [FROZEN]}
 
 
 def losses(*loss: float) -> list[dict[str, float]]:
@@ -197,12 +201,14 @@ def test_a_random_backbone_that_is_frozen_is_told_though_its_head_learned_someth
     (found,) = trained.find(seen(0.8, 0.6, settings=FROZEN_RANDOM))
     assert (found.rule, found.severity, found.fix) == ("random-backbone", "warning", 'stages.build.params.weights = "imagenet"')
     assert found.evidence["val_accuracy"] == pytest.approx(0.6, abs=0.01)
-    assert trained.find(seen(settings=FROZEN_RANDOM | {"unfreeze": "all", "unfrozen_layers": ["conv5"]})) == []
+    assert trained.find(seen(settings=FROZEN_RANDOM | {"phases": [FROZEN | {"unfrozen_layers": ["conv5"]}, FROZEN]})) == []
 
 
 def test_a_rate_that_was_measured_is_multiplied() -> None:
     guessed, phases = split(0.25, seed=5), [{"finder": {"learning_rate": 1e-3}}]
-    told = trained.find(seen(guessed, guessed, history=FLAT, changes={"head": 1e-6}, settings={"phases": phases}))
+    changes = {"head": 1e-6, "conv5": 1e-7}
+    told = trained.find(seen(guessed, guessed, history=FLAT, changes=changes, settings={"phases": phases}))
+    assert "unfreezing-without-effect" not in rules(told)  # whose layers stayed for the same reason
     assert [f.fix for f in told if f.rule == "learning-rate-low"] == ["stages.train.params.learning_rate = 0.1"]
 
 
@@ -211,6 +217,9 @@ def test_a_first_epoch_that_threw_the_weights_away_is_told_though_something_was_
     told = trained.find(seen(history=course, changes=THROWN))
     assert [(f.rule, f.severity) for f in told] == [("learning-rate-high", "warning")]
     assert trained.find(seen(history=course, changes={"conv1": 0.0, "head": 0.5})) == []  # large features, first weights
+    assert trained.find(seen(history=course, changes={})) == []  # which also may be where nothing tells of the weights
+    later = [course[2], *course[:2], course[3]]
+    assert rules(trained.find(seen(history=later, changes={}))) == ["learning-rate-high"]
 
 
 def test_pixels_that_a_probe_does_not_mind_are_the_cause_where_there_is_no_other() -> None:
@@ -284,7 +293,11 @@ def test_lines_of_the_last_of_several_phases() -> None:
 
     def patched(finding: Finding) -> Any:
         assert finding.fix is not None
-        return tomllib.loads(finding.fix)["stages"]["train"]["params"]["phases"]
+        params = tomllib.loads(finding.fix)["stages"]["train"]["params"]
+        tables, default = params.pop("phases"), Phase(0, 10, 1e-3)
+        read(replace(default, **params), tables, asdict(default))  # train takes the stage's own value with them
+        assert len(params) == 1
+        return tables
 
     found = trained.find(seen(guessed, guessed, history=FLAT, silent=lambda: {"hidden": 1.0}, **phases))
     kept = {"unfreeze": 0, "epochs": 2, "learning_rate": "find"}
@@ -397,6 +410,16 @@ def test_the_worst_of_many_rare_classes_may_come_out_badly_by_chance() -> None:
     assert rules(trained.find(Seen(looked.classes, validation, validation, labels))) == ["imbalance"]
 
 
+@pytest.mark.parametrize("known", [0.52, 0.68])
+def test_rare_classes_that_are_overlooked_together(known: float) -> None:
+    """Each alone might be by chance."""
+    truth = np.repeat(np.arange(4), 25).astype(np.int32)
+    predicted = np.where((np.arange(100) % 25 >= round(25 * known)) & (truth > 0), 0, truth)
+    validation, labels = Split(sure(predicted, np.full(100, 0.9), 4), truth), np.repeat(np.arange(4), [160, 10, 10, 10])
+    (found,) = trained.find(seen(validation, validation, training_labels=labels.astype(np.int32), history=()))
+    assert (found.rule, found.evidence["recall_rare"]) == ("imbalance", pytest.approx(known, abs=0.02))
+
+
 def test_a_rare_class_that_is_named_too_often_elsewhere_is_hard_not_overlooked() -> None:
     labels = np.array([0] * 100 + [1] * 25 + [2] * 100, np.int32)
     predicted = labels.copy()
@@ -417,6 +440,9 @@ def test_overfitting_and_since_when(rise: float) -> None:
     assert found.evidence["best_epoch"] == 3 and found.fix == "stages.train.params.early_stopping = 3"
     (kept,) = trained.find(seen(1.0, 0.75, history=course, chosen=3))
     assert (kept.severity, kept.fix) == ("note", None)
+    phases = [SETTINGS["phases"][0] | {"schedule": "plateau"}]
+    (found,) = trained.find(seen(1.0, 0.75, history=course, settings={"phases": phases}))
+    assert found.fix == "stages.train.params.early_stopping = 7"  # after plateau_patience = 3 lowered the rate, twice
     (later,) = trained.find(seen(1.0, 0.75, history=course, before=5))
     assert later.evidence["best_epoch"] == 8 and "from epoch 9 on" in later.title
     large = {"trainable_parameters": 13_000_000, "head": {"pooling": "flatten"}}

@@ -102,7 +102,7 @@ def with_fixes(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) ->
     for case in ours:
         if case.fault:
             told[case.key]["healthy"] = told[case.healthy().key]["accuracy"]
-            told[case.key]["mended"] = mended.get(case.key, {}).get("accuracy")
+            told[case.key]["mended"] = (mended[case.key]["accuracy"] or 0.0) if case.key in fixes else None
     return {case.key: told[case.key] for case in ours}
 
 

@@ -49,7 +49,7 @@ class Mark:
         """For a person who looks for the reason."""
         said = ", ".join(self.serious) or "nothing"
         values = " / ".join("-" if value is None else f"{value:.2f}" for value in self.accuracies)
-        kind = "harmless" if self.harmless else "named" if self.named else "false alarm" if not self.case.fault else "missed"
+        kind = "named" if self.named else "harmless" if self.harmless else "false alarm" if not self.case.fault else "missed"
         return f"{kind}: {self.case.backend} {self.case.name}: {said}; accuracy, healthy, mended: {values}"
 
 
@@ -70,7 +70,7 @@ def mark(case: Case, told: Mapping[str, Any]) -> Mark:
         named=named,
         others=tuple(sorted(set(others))) if case.fault else (),
         serious=tuple(sorted(set(serious))),
-        harmless=bool(case.fault) and not named and not case.always and harm < HARM,
+        harmless=bool(case.fault) and not case.always and harm < HARM,
         restored=restored,
         accuracies=(told["accuracy"], healthy, mended),
     )
