@@ -27,7 +27,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from kpipe.executors.environment import THREADS
+from kpipe.executors.environment import THREADS, compiled
 from kpipe.identity import CHOSEN, gpus
 from tests.benchmarks.engine import machine
 from tests.benchmarks.exam import declared, marks
@@ -75,13 +75,9 @@ def hidden(chosen: Sequence[Case], work: Path, asked: argparse.Namespace) -> dic
 def in_a_process(backend: str, names: Sequence[str], work: Path, asked: argparse.Namespace) -> int:
     """Write the results of these cases that are not there; the process's exit status."""
     module = (sys.executable, "-m", "tests.benchmarks.exam.hidden", str(work), str(asked.data), str(asked.weights), *names)
-    compiled = {
-        "JAX_COMPILATION_CACHE_DIR": str(work / "compiled"),
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    }
+    growing = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"} if gpus() else {"TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
-    own = compiled | quiet | dict.fromkeys(THREADS, "1") | CHOSEN[backend]
+    own = compiled(work) | growing | quiet | dict.fromkeys(THREADS, "1") | CHOSEN[backend]
     return subprocess.run(module, cwd=ROOT, env=environment(KERAS_BACKEND=backend, **own), stdout=sys.stderr).returncode
 
 

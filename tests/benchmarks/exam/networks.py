@@ -75,10 +75,21 @@ def features(
     trunk = backbone(model, weights)
     kept = trunk.get_weights()
     if adapted:
-        adapt(trunk, pixels(kind).predict(read(folder, "train")[0].astype("float32"), verbose=0))
+        trunk.set_weights(followed(model, weights, kind, folder))
     found = trunk.predict(pixels(kind).predict(images.astype("float32"), verbose=0), verbose=0)
     trunk.set_weights(kept)
     return found, labels
+
+
+@cache
+def followed(model: str, weights: str, kind: str, folder: Path) -> list[NDArray[np.float32]]:
+    """The backbone's weights with statistics of the training pictures in its last block."""
+    trunk = backbone(model, weights)
+    kept = trunk.get_weights()
+    adapt(trunk, pixels(kind).predict(read(folder, "train")[0].astype("float32"), verbose=0))
+    found = trunk.get_weights()
+    trunk.set_weights(kept)
+    return list(found)
 
 
 class Network:
@@ -153,7 +164,7 @@ class Network:
         trunk = backbone(self.model, self.weights)
         kept = trunk.get_weights()
         if "stale" in self.settings:
-            adapt(trunk, pixels(self.kind).predict(read(self.folder, "train")[0].astype("float32"), verbose=0))
+            trunk.set_weights(followed(self.model, self.weights, self.kind, self.folder))
             age(trunk, self.settings["stale"])
         whole = self.whole()
         for layer in trunk.layers:
