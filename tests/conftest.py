@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ MOST, MOST_SLOW = 4, 2  # each imports TensorFlow: a gigabyte of memory
 for settings in CHOSEN.values():  # as kpipe's workers have it; a backend reads it when it is imported
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs have it, and all that they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
