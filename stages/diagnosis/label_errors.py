@@ -56,7 +56,7 @@ def doubted(split: Split) -> NDArray[np.int64]:
     An image counts as of class j where its probability of j is at least the mean probability of j among the images labelled j,
     and largest among such classes.
     """
-    given = split.probabilities[np.arange(len(split.labels)), split.labels]
+    given = split.given
     own = [split.labels == j for j in range(split.probabilities.shape[1])]
     usual = np.array([split.probabilities[mine, j].mean() if mine.any() else np.inf for j, mine in enumerate(own)])
     sure = np.where(split.probabilities >= usual, split.probabilities, -1.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Effect, Finding
 from stages.diagnosis.seen import Row, Seen, Split
@@ -52,7 +51,7 @@ def kept(history: Sequence[Row], validation: Split) -> int:
     losses = np.array([row["val_loss"] for row in history if "val_loss" in row])
     if len(losses) < len(history) or not np.isfinite(losses).all() or not len(losses):
         return 0
-    own, best = float(surprise(validation).mean()), int(losses.argmin())
+    own, best = float(validation.losses.mean()), int(losses.argmin())
     return best + 1 if abs(own - losses[best]) < abs(own - losses[-1]) else 0
 
 
@@ -154,12 +153,5 @@ def done(seen: Seen) -> bool:
 
 def deviation(seen: Seen) -> float:
     """Standard error of the validation loss: what another draw of as many images would change; 0 where none can be told."""
-    losses = surprise(seen.validation)
+    losses = seen.validation.losses
     return float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0
-
-
-def surprise(split: Split) -> NDArray[np.float64]:
-    """The cross-entropy of every image, in nats, its probability cut off where Keras does."""
-    own = split.probabilities[np.arange(len(split.labels)), split.labels].astype(np.float64)
-    losses: NDArray[np.float64] = -np.log(np.clip(own, 1e-7, 1))
-    return losses

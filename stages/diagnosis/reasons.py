@@ -82,7 +82,7 @@ def silent(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
 def saturated(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
     """Probabilities that round to 0 and 1 for nearly every image, and a loss that stands still; no weights were thrown far."""
     split, loss = seen.train, seen.column("loss")
-    own = split.probabilities[np.arange(len(split.labels)), split.labels]
+    own = split.given
     share = float(((own < CUT) | (own > 1 - CUT)).mean())
     stands = np.ptp(loss) <= SAME * loss.max()
     if not seen.settings.get("saturates") or moved_far(seen) or not stands or share < SILENT:

@@ -30,6 +30,18 @@ class Split:
         return likeliest
 
     @property
+    def given(self) -> NDArray[np.float32]:
+        """The probability of every image's label."""
+        own: NDArray[np.float32] = self.probabilities[np.arange(len(self.labels)), self.labels]
+        return own
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """The cross-entropy of every image, in nats, its probability cut off where Keras does."""
+        losses: NDArray[np.float64] = -np.log(np.clip(self.given.astype(np.float64), 1e-7, 1))
+        return losses
+
+    @property
     def accuracy(self) -> float:
         """Share of the images that are classified rightly."""
         return float((self.predicted == self.labels).mean())
