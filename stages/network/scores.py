@@ -1,9 +1,10 @@
-"""Loss and accuracy of predicted probabilities, as Keras defines them."""
+"""Loss and accuracy of predictions, as Keras defines them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 EPSILON = 1e-7  # keras.config.epsilon(): Keras clips probabilities there before it takes their logarithm
 
@@ -13,3 +14,9 @@ def loss_and_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     loss = -np.log(np.clip(true, EPSILON, 1 - EPSILON)).mean()
     return float(loss), float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def of_logits(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> tuple[float, float]:
+    """The same of (N, K) logits: a loss without an upper bound, that falls while a network becomes less sure of wrong classes."""
+    losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    return float(losses.mean()), float((logits.argmax(axis=1) == labels).mean())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kpipe.stage import StageError
 from stages.network import batchnorm, head
 from stages.network.feed import Feed
-from stages.network.scores import loss_and_accuracy
+from stages.network.scores import of_logits
 from stages.training import state as states
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint
@@ -36,8 +36,10 @@ class Validation:
     labels: NDArray[np.int32]
 
     def measure(self, epoch: int) -> tuple[float, float]:
-        """Loss and accuracy in inference mode."""
-        return loss_and_accuracy(self.feed.at(epoch).predict(self.rows), self.labels[self.rows])
+        """Loss and accuracy in inference mode, of logits as in training: early stopping sees a loss that still falls."""
+        feed = self.feed.at(epoch)
+        with head.logits(feed.model):
+            return of_logits(feed.predict(self.rows), self.labels[self.rows])
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Metrics equal scikit-learn's, and say what they say on numbers that can be checked by hand."""
 
+import keras
 import numpy as np
 import pytest
 import sklearn.metrics
+from scipy.special import softmax
 
 from stages import metrics
-from stages.network.scores import loss_and_accuracy
+from stages.network.scores import loss_and_accuracy, of_logits
 
 
 @pytest.fixture
@@ -57,3 +59,14 @@ def test_loss_is_clipped_as_keras_clips_it() -> None:
     loss, accuracy = loss_and_accuracy(np.array([[0.0, 1.0], [0.0, 1.0]], np.float32), np.array([0, 1], np.int32))
     assert loss == pytest.approx(-np.log(1e-7) / 2, rel=1e-3)
     assert accuracy == 0.5
+
+
+def test_loss_of_logits_is_kerass_and_has_no_upper_bound() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 200, (50, 4)).astype(np.float32), rng.integers(0, 4, 50).astype(np.int32)
+    loss, accuracy = of_logits(logits, labels)
+    expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+    assert loss == pytest.approx(float(expected), rel=1e-5) and loss > -np.log(1e-7)
+    assert accuracy == sklearn.metrics.accuracy_score(labels, logits.argmax(axis=1))
+    calm = logits / 100
+    assert of_logits(calm, labels) == pytest.approx(loss_and_accuracy(softmax(calm, axis=1), labels), rel=1e-5)
