@@ -22,7 +22,7 @@ def find(seen: Seen) -> Finding | None:
         best, naming = best_naming(split, len(seen.classes))
         if best < GOOD or best - split.accuracy < GAIN or guessed(split, best, naming) > BY_CHANCE:
             continue
-        if not (sure(split) or learned(seen)):
+        if not (sure(split) or learned(seen)) or no_better(seen, (split.accuracy + best) / 2):
             continue
         pairs = {seen.classes[i]: seen.classes[j] for i, j in enumerate(naming) if i != j}
         return Finding(
@@ -64,6 +64,12 @@ def guessed(split: Split, best: float, naming: list[int]) -> float:
 def learned(seen: Seen) -> bool:
     """Whether the training came to tell the classes apart, by its own account."""
     return bool((seen.column("accuracy") >= max(GOOD, seen.majority + GAIN)).any())
+
+
+def no_better(seen: Seen, than: float) -> bool:
+    """Whether the training's own account never came so far: then its labels had these names too, and it mistakes the classes."""
+    own = seen.column("accuracy")
+    return bool(own.size and own.max() < than)
 
 
 def sure(split: Split) -> bool:

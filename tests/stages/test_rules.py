@@ -118,6 +118,16 @@ def test_a_network_that_is_not_sure_is_misnamed_where_its_history_tells_of_learn
     assert "labels-misaligned" not in rules(trained.find(seen(renamed, renamed, history=())))
 
 
+@pytest.mark.parametrize("last", [0.5, 0.9])
+def test_classes_that_the_training_mistakes_too_are_not_called_misnamed(last: float) -> None:
+    labels = (np.arange(198) % 3).astype(np.int32)
+    swapped = np.where(np.arange(198) % 4 > 0, np.array([1, 0, 2])[labels], labels)  # of two classes, three in four
+    mistaken = Split(sure(swapped, np.full(198, 0.9), 3), labels)
+    course = history(FALLING, [last - 0.02] * 7 + [last], FALLING, 0.5)
+    told = rules(trained.find(seen(mistaken, mistaken, classes=3, history=course)))
+    assert ("labels-misaligned" in told) == (last == 0.9)
+
+
 @pytest.mark.parametrize("images", [20, 60, 200])
 def test_guesses_are_not_called_misnamed(images: int) -> None:
     for seed in range(100):
