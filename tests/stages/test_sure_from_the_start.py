@@ -41,9 +41,7 @@ print(json.dumps({name: [row[name] for row in rows] for name in rows[0]} | {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-@pytest.mark.parametrize(
-    "settings", [{}, {"label_smoothing": 0.1}, {"learning_rate": "find"}, {"early_stopping": 2}], ids=str
-)
+@pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.1}, {"learning_rate": "find"}, {"early_stopping": 2}], ids=str)
 def test_it_learns(tmp_path: Path, backend: str, settings: dict[str, object]) -> None:
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", LARGE, str(tmp_path), json.dumps(settings), SCALE]
