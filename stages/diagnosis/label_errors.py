@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen, Split
 
-GOOD = 0.8  # accuracy on the images that are not doubted: the errors of a worse network say more of it than of the labels
 KNOWS = 0.25  # of the way from naming the most frequent class to always being right: accuracy by the labels as they are
-SURE = 0.05  # probability of the given label, at most
+# Accuracy on the images that are not doubted -> probability of a doubted label, at most, in what is usual for that label. The better
+# a network knows the other images, the less it has to rule a label out: the errors of a worse one say more of it than of the labels.
+DOUBTS = {0.9: 0.2, 0.8: 0.1}
 SHOWN = 5
 
 
@@ -28,10 +29,9 @@ def find(seen: Seen, paths: Sequence[str], known: Sequence[Finding]) -> list[Fin
     split = seen.validation
     if any(finding.severity == "error" for finding in known):
         return []
-    doubtful = doubted(split)
-    share = len(doubtful) / len(split.labels)
     learned = split.accuracy >= split.majority + KNOWS * (1 - split.majority)
-    if not len(doubtful) or not learned or split.accuracy < GOOD * (1 - share):
+    doubtful = doubted(split) if learned else []
+    if not len(doubtful):
         return []
     found = Finding(
         rule="label-errors",
@@ -39,7 +39,7 @@ def find(seen: Seen, paths: Sequence[str], known: Sequence[Finding]) -> list[Fin
         title=f"{len(doubtful)} of {len(split.labels)} validation images may have a wrong label, or are hard",
         cause="The network is surer of another class than it usually is where that is the label, and rules the label out.",
         evidence={
-            "share": share,
+            "share": len(doubtful) / len(split.labels),
             **{
                 paths[i]: f"labelled {seen.classes[split.labels[i]]}, looks like {seen.classes[split.predicted[i]]}"
                 for i in doubtful[:SHOWN]
@@ -51,15 +51,26 @@ def find(seen: Seen, paths: Sequence[str], known: Sequence[Finding]) -> list[Fin
 
 
 def doubted(split: Split) -> NDArray[np.int64]:
-    """Images off the diagonal of the confident joint, the least likely labels first.
+    """Images that the network is good enough to doubt, the least likely labels first."""
+    for good, sure in DOUBTS.items():
+        found = off_diagonal(split, sure)
+        if split.accuracy >= good * (1 - len(found) / len(split.labels)):
+            return found
+    return np.empty(0, np.int64)
+
+
+def off_diagonal(split: Split, sure: float) -> NDArray[np.int64]:
+    """Images off the diagonal of the confident joint whose label is ruled out, the least likely labels first.
 
     An image counts as of class j where its probability of j is at least the mean probability of j among the images labelled j,
-    and largest among such classes.
+    and largest among such classes. A network that was trained on wrong labels is less sure of all of them: what rules a label out
+    is measured by what is usual too.
     """
     given = split.given
     own = [split.labels == j for j in range(split.probabilities.shape[1])]
     usual = np.array([split.probabilities[mine, j].mean() if mine.any() else np.inf for j, mine in enumerate(own)])
-    sure = np.where(split.probabilities >= usual, split.probabilities, -1.0)
-    counted = sure.max(axis=1) > 0
-    doubtful = np.flatnonzero(counted & (sure.argmax(axis=1) != split.labels) & (given <= SURE))
+    confident = np.where(split.probabilities >= usual, split.probabilities, -1.0)
+    counted = confident.max(axis=1) > 0
+    ruled_out = given <= sure * usual[split.labels]
+    doubtful = np.flatnonzero(counted & (confident.argmax(axis=1) != split.labels) & ruled_out)
     return doubtful[np.argsort(given[doubtful], kind="stable")]

@@ -619,6 +619,17 @@ def test_wrong_labels_are_named(wrong: int) -> None:
     assert found.evidence["0.jpg"] == "labelled dogs, looks like cats"
 
 
+@pytest.mark.parametrize("wrong", [10, 20, 40])
+def test_wrong_labels_are_named_by_a_network_that_was_trained_on_as_many(wrong: int) -> None:
+    right = split(1.0, seed=3)
+    labels = right.labels.copy()
+    labels[:wrong] = (labels[:wrong] + 1) % 4
+    calibrated = Split(sure(right.labels, np.random.default_rng(0).normal(1 - wrong / 200, 0.01, 200), 4), labels)
+    (found,) = label_errors.find(seen(validation=calibrated), [f"{i}.jpg" for i in range(200)], [])
+    named = {name for name in found.evidence if name.endswith(".jpg")}
+    assert named <= {f"{i}.jpg" for i in range(wrong)} and found.evidence["share"] >= 0.3 * wrong / 200
+
+
 @pytest.mark.parametrize("accuracy", [0.25, 0.4, 0.55, 0.65])
 def test_mistakes_of_a_weak_network_are_not_called_wrong_labels(accuracy: float) -> None:
     for seed in range(20):
