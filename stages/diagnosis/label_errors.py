@@ -15,8 +15,8 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen, Split
 
 KNOWS = 0.25  # of the way from naming the most frequent class to always being right: accuracy by the labels as they are
-# Accuracy on the images that are not doubted -> probability of a doubted label, at most, in what is usual for that label. The better
-# a network knows the other images, the less it has to rule a label out: the errors of a worse one say more of it than of the labels.
+# Accuracy on the images that are not doubted -> probability of a doubted label, at most, in what is usual for that label. The
+# better a network knows the other images, the less it has to rule a label out: errors of a worse one are rather its own.
 DOUBTS = {0.9: 0.2, 0.8: 0.1}
 SHOWN = 5
 
