@@ -30,8 +30,8 @@ def find(seen: Seen, paths: Sequence[str], known: Sequence[Finding]) -> list[Fin
     if any(finding.severity == "error" for finding in known):
         return []
     learned = split.accuracy >= split.majority + KNOWS * (1 - split.majority)
-    doubtful = doubted(split) if learned else []
-    if not len(doubtful):
+    doubtful = doubted(split)
+    if not learned or not len(doubtful):
         return []
     found = Finding(
         rule="label-errors",
