@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from kpipe.stage import StageError
+from stages.network import small_maps
 
 CLEAR_PEAK = "5"  # proc(5): writing it to clear_refs resets VmHWM, the process's peak of resident memory
 
@@ -36,6 +37,8 @@ def prepare() -> str:
                 tf.config.experimental.set_memory_growth(gpu, True)
             except RuntimeError:  # already in use, by an earlier stage that came through here too
                 tf.config.experimental.reset_memory_stats(f"GPU:{number}")
+    elif not gpus:
+        small_maps.pad_first()
     with suppress(OSError):  # not Linux, or not allowed: the peak is then that of the process's whole life
         Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
     return gpu_name(gpus[0]) if gpus else cpu_name()

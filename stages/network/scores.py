@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 EPSILON = 1e-7  # keras.config.epsilon(): Keras clips probabilities there before it takes their logarithm
 
@@ -18,5 +17,6 @@ def loss_and_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int
 
 def of_logits(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> tuple[float, float]:
     """The same of (N, K) logits: a loss without an upper bound, that falls while a network becomes less sure of wrong classes."""
-    losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    values = logits.astype(np.float64)
+    losses = np.logaddexp.reduce(values, axis=1) - values[np.arange(len(labels)), labels]
     return float(losses.mean()), float((logits.argmax(axis=1) == labels).mean())
