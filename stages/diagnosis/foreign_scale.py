@@ -48,17 +48,17 @@ def find(network: Foreign, sample: Sample, images: NDArray[Any], accuracy: float
     entry = network.entry
     if entry is None:
         return None
-    given = pixels_given(entry, images)
+    given, some = pixels_given(entry, images[:LOOKED_AT]), sample.images[:LOOKED_AT]
     distances = contract_distances(entry, given, sample)
     made_for = remembered(distances)
     if made_for is None and network.pretrained and distances.get("", np.inf) > NEAR:
         made_for = PUBLISHED
     if made_for is None or lags(entry, given, distances):
         return None
-    wanted = apply(CONTRACTS[made_for], sample.images)
-    if mismatch(given[:LOOKED_AT], wanted[:LOOKED_AT]) <= TOLERANCE:
+    if mismatch(given, apply(CONTRACTS[made_for], some)) <= TOLERANCE:
         return None
-    found = wrong_scaling(entry, given, wanted, sample.labels, AS[made_for])
+    wanted = apply(CONTRACTS[made_for], sample.images)
+    found = wrong_scaling(entry, pixels_given(entry, images), wanted, sample.labels, AS[made_for])
     if found.severity == "note" and found.effect and found.effect.with_fix - accuracy > SERIOUS:
         return replace(found, severity="warning", evidence={**found.evidence, "accuracy_of_the_network": accuracy})
     return None if entry.first is None and found.severity == "note" else found  # then only the probe knows
@@ -70,5 +70,5 @@ def lags(entry: Entry, given: Pixels, distances: Mapping[str, float]) -> bool:
     if entry.first is None or not entry.first[0].trainable or distances.get("", 0.0) <= NEAR:
         return False
     layer, below = entry.first
-    behind = moving_statistics.behind(layer, moving_statistics.moments(below, given[:LOOKED_AT], min(LOOKED_AT, len(given))))
+    behind = moving_statistics.behind(layer, moving_statistics.moments(below, given, len(given)))
     return behind <= min(distance for name, distance in distances.items() if name)

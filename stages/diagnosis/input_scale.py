@@ -58,10 +58,10 @@ class Entry:
 
 def find(entry: Entry, sample: Sample, expected: Contract) -> Finding | None:
     """The finding, or None where the pixels fit. `expected` is what the weights were trained on, as far as one was told."""
-    measured, wanted = pixels_given(entry, sample.images), apply(expected, sample.images)
-    if mismatch(measured[:LOOKED_AT], wanted[:LOOKED_AT]) > TOLERANCE:
-        return wrong_scaling(entry, measured, wanted, sample.labels, FIX)
-    return wrong_weights_scaling(entry, wanted, sample)
+    some = sample.images[:LOOKED_AT]
+    if mismatch(pixels_given(entry, some), apply(expected, some)) > TOLERANCE:
+        return wrong_scaling(entry, pixels_given(entry, sample.images), apply(expected, sample.images), sample.labels, FIX)
+    return wrong_weights_scaling(entry, expected, sample)
 
 
 def wrong_scaling(entry: Entry, measured: Pixels, wanted: Pixels, labels: NDArray[np.int32], fix: str) -> Finding:
@@ -87,16 +87,15 @@ def wrong_scaling(entry: Entry, measured: Pixels, wanted: Pixels, labels: NDArra
     )
 
 
-def wrong_weights_scaling(entry: Entry, given: Pixels, sample: Sample) -> Finding | None:
+def wrong_weights_scaling(entry: Entry, expected: Contract, sample: Sample) -> Finding | None:
     """The pixels are as `weights_scaling` says, but the first BatchNormalization remembers those of another contract."""
+    some = sample.images[:LOOKED_AT]
+    given = apply(expected, some)
     distances = contract_distances(entry, given, sample)
     nearest = remembered(distances)
-    if nearest is None:
+    if nearest is None or mismatch(given, apply(CONTRACTS[nearest], some)) <= TOLERANCE:
         return None
-    wanted = apply(CONTRACTS[nearest], sample.images)
-    if mismatch(given[:LOOKED_AT], wanted[:LOOKED_AT]) <= TOLERANCE:
-        return None
-    effect = counterfactual(entry, given, wanted, sample.labels)
+    effect = counterfactual(entry, apply(expected, sample.images), apply(CONTRACTS[nearest], sample.images), sample.labels)
     return Finding(
         rule="input-scale",
         severity=severity(effect),
@@ -111,11 +110,11 @@ def wrong_weights_scaling(entry: Entry, given: Pixels, sample: Sample) -> Findin
 
 
 def contract_distances(entry: Entry, given: Pixels, sample: Sample) -> dict[str, float]:
-    """What enters the first BatchNormalization, in nats from what it remembers: "" as it is, and for each contract.
+    """What enters the first BatchNormalization, in nats from what it remembers: "" as `given`, and for each contract.
 
     Empty where there is no such layer.
     """
-    here = batchnorm_distance(entry, given[:LOOKED_AT])
+    here = batchnorm_distance(entry, given)
     if here is None:
         return {}
     others = {name: apply(contract, sample.images[:LOOKED_AT]) for name, contract in CONTRACTS.items()}
