@@ -11,7 +11,6 @@ from typing import Any
 import keras
 
 from kpipe.stage import StageError
-from stages.network import small_maps
 
 CLEAR_PEAK = "5"  # proc(5): writing it to clear_refs resets VmHWM, the process's peak of resident memory
 
@@ -38,6 +37,8 @@ def prepare() -> str:
             except RuntimeError:  # already in use, by an earlier stage that came through here too
                 tf.config.experimental.reset_memory_stats(f"GPU:{number}")
     elif not gpus:
+        from stages.network import small_maps
+
         small_maps.pad_first()
     with suppress(OSError):  # not Linux, or not allowed: the peak is then that of the process's whole life
         Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
