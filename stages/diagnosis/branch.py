@@ -56,7 +56,7 @@ def find(stage: Stage, trained: Trained, predicted: Predicted, modes: dict[str, 
     used = trained.training["batchnorm"]["used"]
     measured = [
         batchnorm_gap.find(used, modes, history[chosen - 1], lambda: recalibrated(trained), memory(trained, history[:chosen])),
-        small_batches.find(trained.training["batch_size"], modes, told["random_backbone"]),
+        small_batches.find(trained.training["batch_size"], modes, used == "recalibrate"),
         leakage.find(*shared(stage, trained, predicted, splits)),
         augmented(stage, trained, *predicted["train"]),
     ]

@@ -186,36 +186,38 @@ def test_only_steps_in_which_batchnorm_learned_moved_its_statistics(tmp_path: Pa
 
 
 def larger_batches(changed: float, accuracy: float = 0.9) -> dict[str, Any]:
-    return modes(0.6, 0.6) | {"larger_batches": {"accuracy": accuracy, "loss": 0.3, "batch_size": 32, "changed": changed}}
+    return modes(0.5, 0.6) | {"larger_batches": {"accuracy": accuracy, "loss": 0.3, "batch_size": 32, "changed": changed}}
 
 
-def test_batches_that_are_too_small_for_batchnorm_are_found_by_what_their_noise_changes() -> None:
+def test_batches_that_are_too_small_for_batchnorm_are_found_by_what_they_cost() -> None:
     assert small_batches.find(16, modes(0.9, 0.9)) is None
     assert small_batches.find(2, larger_batches(0.1)) is None
     found = small_batches.find(2, larger_batches(0.3))
-    assert found is not None and found.effect is None  # what a training with frozen statistics would reach was not measured
-    assert (found.evidence["train_accuracy_small"], found.evidence["train_accuracy_larger"]) == (0.6, 0.9)
-    assert "30 %" in found.cause and found.fix == 'stages.train.params.batchnorm = "frozen"'
-    assert small_batches.find(2, larger_batches(0.3, 0.63)) is None  # names that were doubtful anyhow
-    assert small_batches.find(2, larger_batches(0.3, 0.5)) is not None
-    random = small_batches.find(2, larger_batches(0.3), random=True)
-    assert random is not None and random.fix == "stages.train.params.batch_size = 32"
+    assert found is not None and found.effect is None  # what re-estimated statistics would reach on other images was not measured
+    told = [found.evidence[f"train_accuracy{which}"] for which in ("", "_small", "_larger")]
+    assert told == [0.5, 0.6, 0.9]
+    assert "30 %" in found.cause and found.fix == 'stages.train.params.batchnorm = "recalibrate"'
+    assert small_batches.find(2, larger_batches(0.3, 0.54)) is None  # names that were doubtful anyhow
+    assert small_batches.find(2, larger_batches(0.3, 0.4)) is None  # the network as it is does better
+    recalibrated = small_batches.find(2, larger_batches(0.3), recalibrated=True)
+    assert recalibrated is not None and recalibrated.fix == "stages.train.params.batch_size = 32"
     assert [small_batches.larger(size) for size in (1, 2, 3, 5, 8, 15, 16, 20, 64)] == [32, 32, 33, 35, 32, 45, 16, 20, 64]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("batch_size", "batchnorm", "expected"), [(2, "train", True), (15, "train", False), (2, "frozen", False)]
+    ("batch_size", "batchnorm", "expected"),
+    [(2, "train", True), (2, "recalibrate", False), (15, "train", False), (2, "frozen", False)],
 )
 def test_small_batches_are_found_in_a_run(tmp_path: Path, batch_size: int, batchnorm: str, expected: bool) -> None:
     run = tiny.start(tmp_path, images=180)
-    run.run("train", train.run, epochs=4, batch_size=batch_size, learning_rate=0.01, unfreeze="all", batchnorm=batchnorm)
+    run.run("train", train.run, epochs=1, batch_size=batch_size, learning_rate=0.01, unfreeze="all", batchnorm=batchnorm)
     evaluated = run.stage("evaluate")
     evaluate.run(evaluated)
     assert ("small-batches" in [found["rule"] for found in findings(evaluated.out)]) == expected
     told = json.loads((evaluated.out / "metrics.json").read_text())["train_modes"]
-    assert ("larger_batches" in told) == (batchnorm == "train")
-    assert told["images"] % (32 if batch_size == 2 and batchnorm == "train" else batch_size) == 0
+    assert ("larger_batches" in told) == (batchnorm != "frozen")
+    assert told["images"] % (32 if batch_size == 2 and batchnorm != "frozen" else batch_size) == 0
 
 
 @pytest.mark.slow
