@@ -19,7 +19,7 @@ from kpipe.sources import Source
 from kpipe.spec import StageSpec
 from kpipe.tomlfile import shown
 from kpipe.urls import is_url, local, parse
-from kpipe.values import check, fits, path_leaf
+from kpipe.values import as_declared, check, fits, path_leaf
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Resolver:
             at = (*self._at(name), *mismatch.at)
             self.problems.append(Problem(mismatch.says(name, raw, value), at, on=on, hint=mismatch.hint))
         if not found:
-            yield value
+            yield as_declared(value, parameter.type)
 
 
 def is_pretrained(value: Any, type_: Type) -> bool:

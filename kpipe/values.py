@@ -107,6 +107,19 @@ def fits(value: Any, type_: Type) -> bool:
             return isinstance(value, str)
 
 
+def as_declared(value: Any, type_: Type) -> Any:
+    """A value that fits, as run() gets it: a whole number is a float where the type knows no whole numbers."""
+    leaf = next((leaf for leaf in type_.leaves() if fits(value, leaf) and leaf.text != "float"), None)
+    if leaf is None:
+        return float(value) if isinstance(value, int) else value
+    if leaf.kind == "list":
+        return [as_declared(item, leaf.parts[0]) for item in value]
+    if leaf.kind == "table":
+        types = {field.name: field.type for field in leaf.fields}
+        return {key: as_declared(item, types[key]) for key, item in value.items()}
+    return value
+
+
 def describe(type_: Type, many: bool = False) -> str:
     """A type in words, as an error message says what is allowed; `many`: as the items of a list."""
     match type_.kind:

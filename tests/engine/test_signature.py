@@ -8,7 +8,7 @@ import pytest
 
 from kpipe.contract import tables
 from kpipe.signature import Annotations, Type
-from kpipe.values import check, path_leaf
+from kpipe.values import as_declared, check, path_leaf
 
 TABLES = """
 class Phase(TypedDict, total=False):
@@ -73,6 +73,24 @@ def test_a_path_is_what_no_other_alternative_is() -> None:
     assert path_leaf("random", type_) is None
     assert path_leaf("imagenet", type_) is None
     assert path_leaf("w.h5", type_) is not None
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "given"),
+    [
+        ("float", 1, 1.0),
+        ('float | Literal["find"]', 1, 1.0),
+        ('float | Literal["find"]', "find", "find"),
+        ("float | None", None, None),
+        ("int | float", 1, 1),
+        ("int", 1, 1),
+        ("list[float]", [1, 2.5], [1.0, 2.5]),
+        ("bool | float", True, True),
+    ],
+)
+def test_a_whole_number_is_a_float_where_only_floats_are_known(annotation: str, value: object, given: object) -> None:
+    found = as_declared(value, parse(annotation))
+    assert repr(found) == repr(given)
 
 
 @pytest.mark.parametrize("annotation", ["dict", "complex", "tuple[int]", "Optional[int]", "np.ndarray", "Settings", "Unknown"])
