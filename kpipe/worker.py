@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from kpipe.stage import Branch, Stage, StageError
 from kpipe.urls import parse
 
 Emit = Callable[[dict[str, Any]], None]
+FILES = 65_536  # that a stage may have open
 
 
 def run_task(task: Mapping[str, Any], emit: Emit) -> None:
@@ -125,6 +128,7 @@ def main() -> None:
         with lock:
             channel.write(json.dumps(event, default=float) + "\n")
 
+    allow_many_files()
     while True:
         task = tasks.get()
         redirect(task["log"])
@@ -138,6 +142,15 @@ def read_tasks(lines: Iterable[str], tasks: queue.Queue[dict[str, Any]]) -> None
     for line in lines:
         tasks.put(json.loads(line))
     os.killpg(os.getpgrp(), signal.SIGKILL)  # this process leads its group: what a stage started goes with it
+
+
+def allow_many_files() -> None:
+    """Let this process open as many files as it may: the 1,024 that are usual are fewer than the parts of many activations."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def redirect(log: str) -> None:

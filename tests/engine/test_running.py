@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -209,6 +210,18 @@ def test_debug_imports_the_projects_modules_whatever_else_is_on_the_path(toy: To
     (tmp_path / "elsewhere" / "stages" / "__init__.py").touch()
     toy.environment["PYTHONPATH"] = f"{tmp_path / 'elsewhere'}:{toy.root}"  # the project's folder is on the path already
     assert toy.kpipe("run", "--debug", "fit[a]").code == 0
+
+
+def test_stage_may_open_more_files_than_is_usual(toy: Toy) -> None:
+    opened = "    files = [open(__file__) for _ in range(400)]\n    words ="
+    toy.edit("stages/load.py", "    words =", opened)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        result = toy.kpipe("run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert result.code == 0, result.err
 
 
 def test_logs_shows_what_a_stage_printed(toy: Toy) -> None:
