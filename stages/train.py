@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, Literal, TypedDict
 
 import keras
@@ -18,6 +19,16 @@ from stages.training.changes import Changes
 from stages.training.objective import Objective
 from stages.training.phases import Phase
 from stages.training.training import Settings, Training
+
+
+def limited(stage: Stage, phases: list[Phase]) -> list[Phase]:
+    """The phases with no more epochs than Keras's own limit, which is said."""
+    steps, epochs = keras.config.max_steps_per_epoch(), keras.config.max_epochs()
+    if steps:
+        stage.notice(f"KERAS_MAX_STEPS_PER_EPOCH = {steps}: no epoch has more steps")
+    if epochs and any(phase.epochs > epochs for phase in phases):
+        stage.notice(f"KERAS_MAX_EPOCHS = {epochs}: no phase has more epochs")
+    return [replace(phase, epochs=min(phase.epochs, epochs or phase.epochs)) for phase in phases]
 
 
 class PhaseTable(TypedDict, total=False):
@@ -82,15 +93,17 @@ def run(
     `views`, where preprocess augments: 0 augments every image anew in every epoch, so that its frozen layers are computed in
         every epoch too; K keeps K augmented copies of each image and their activations, and epoch e shows copy
         (e - 1) mod K + 1: as many times faster as epochs are more than copies, and less varied. With K >= epochs it is the
-        training of 0, whose activations serve the next experiment.
+        training of 0 (all in float32), whose activations serve the next experiment.
     `precision`: in which the fitted layers compute, but for the softmax; "mixed_..." is for GPUs that are faster in it. The
-        variables, the frozen layers' activations and the saved model stay in float32.
+        variables, stored activations and the saved model stay in float32. Where no activations are stored for training
+        (`activations` "off", or `views` 0 where preprocess augments) frozen layers are fitted ones too.
     `fold`: the part of ingest's `folds` that validates; all other images but those of test train.
     """
     began = time.perf_counter()
     own = Phase(unfreeze, epochs, learning_rate, schedule, warmup, layer_decay)
     asked = recipe.read(own, phases, run.__kwdefaults__ or {})
     recipe.check(asked, plateau_patience, early_stopping)
+    asked = limited(stage, asked)
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     computes_on = device.prepare()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 
+TINY = float(np.finfo(np.float32).tiny)  # the smallest probability whose logarithm is taken
 PHASE = ("unfreeze", "epochs", "learning_rate", "schedule", "warmup", "layer_decay")  # what a table of `phases` may say
 
 Row = Mapping[str, float]
@@ -37,8 +38,8 @@ class Split:
 
     @property
     def losses(self) -> NDArray[np.float64]:
-        """The cross-entropy of every image, in nats, its probability cut off where Keras does."""
-        losses: NDArray[np.float64] = -np.log(np.clip(self.given.astype(np.float64), 1e-7, 1))
+        """The cross-entropy of every image, in nats: not cut off at 1e-7, as the losses of logits in a history are not."""
+        losses: NDArray[np.float64] = -np.log(np.maximum(self.given.astype(np.float64), TINY))
         return losses
 
     @property

@@ -45,20 +45,29 @@ class Found:
 
 
 class Losses(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-    """The loss of every step, until one is not finite or training has diverged."""
+    """The loss of every step that was taken, until one is not finite or training has diverged.
+
+    In float16 Keras leaves out a step whose gradients are not finite, and takes its rate again.
+    """
 
     def __init__(self, progress: Callable[..., None]) -> None:
         super().__init__()
         self.progress = progress
         self.losses: list[float] = []
+        self.total = 0.0  # of the losses of all batches
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Keras gives the mean of all steps of the epoch so far; all of them have as many images."""
         mean = float((logs or {})["loss"])
-        self.losses.append((batch + 1) * mean - sum(self.losses))
+        loss, self.total = (batch + 1) * mean - self.total, (batch + 1) * mean
         self.progress(batch + 1, STEPS, doing="learning rate")
+        optimizer = self.model.optimizer
+        taken = int(keras.ops.convert_to_numpy(getattr(optimizer, "inner_optimizer", optimizer).iterations))
+        if math.isfinite(mean) and taken == len(self.losses):
+            return
+        self.losses.append(loss)
         smoothed = smooth(self.losses)
-        if not math.isfinite(mean) or (batch >= BEGINNING and smoothed[-1] > DIVERGED * min(smoothed)):
+        if not math.isfinite(mean) or (len(smoothed) > BEGINNING and smoothed[-1] > DIVERGED * min(smoothed)):
             self.model.stop_training = True
 
 
@@ -106,6 +115,11 @@ def choose(losses: Sequence[float]) -> Found:
     """
     finite = [loss for loss in losses if math.isfinite(loss)]
     rates = [LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1)) for step in range(len(finite))]
+    if len(losses) <= BEGINNING and len(finite) == len(losses):
+        raise StageError(
+            f"no learning rate was found: only {len(losses)} of {STEPS} steps were taken",
+            hint="unset KERAS_MAX_STEPS_PER_EPOCH, or give learning_rate a number",
+        )
     if len(finite) <= BEGINNING:
         raise StageError(
             f"no learning rate was found: the loss is not finite from step {len(finite) + 1} on",

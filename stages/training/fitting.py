@@ -58,7 +58,10 @@ def as_dataset(batches: keras.utils.PyDataset) -> Any:
 
 
 def fit_epoch(
-    model: keras.Model, batches: Batches, callbacks: Sequence[keras.callbacks.Callback], **options: Any
+    model: keras.Model,
+    batches: Batches,
+    callbacks: Sequence[keras.callbacks.Callback],
+    class_weight: dict[int, float] | None = None,
 ) -> dict[str, float]:
     """Keras's own fit of one epoch, and its means over all images.
 
@@ -70,11 +73,11 @@ def fit_epoch(
     means: dict[str, float] = {}
     if images > left:
         whole = First(batches, steps - 1) if left else batches
-        fit(model, whole, callbacks=callbacks, **options)
+        fit(model, whole, callbacks=callbacks, class_weight=class_weight)
         means = {name: float(values[-1]) for name, values in model.history.history.items()}
     if not left:
         return means
-    last = model.train_on_batch(*batches[steps - 1], class_weight=options.get("class_weight"), return_dict=True)
+    last = model.train_on_batch(*batches[steps - 1], class_weight=class_weight, return_dict=True)
     for callback in callbacks:
         callback.on_train_batch_end(steps - 1, last)
     return {name: (means.get(name, 0.0) * (images - left) + float(last[name]) * left) / images for name in last}

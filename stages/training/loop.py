@@ -127,7 +127,7 @@ def train_epoch(course: Course, epoch: int, times: Times) -> Row:
     watch = Watch(epoch, steps, report)
     try:
         with head.logits(model):
-            means = fit_epoch(model, batches, [watch], initial_epoch=epoch - 1, epochs=epoch, class_weight=course.class_weight)
+            means = fit_epoch(model, batches, [watch], class_weight=course.class_weight)
     except NotFinite:
         raise StageError(
             f"the loss is not a finite number any more, in epoch {epoch}, step {min(watch.failed)} of {steps}",

@@ -55,6 +55,12 @@ def check(phases: Sequence[Phase], patience: int, early_stopping: int) -> None:
                 f"warmup = {phase.warmup:g}: the rate would rise through the phase's {phase.epochs} epochs to their end",
                 hint=f"give fewer than {phase.epochs} epochs of warmup",
             )
+        if phase.schedule == "plateau" and phase.epochs < patience + 2:
+            raise StageError(
+                f"plateau_patience = {patience} lowers no rate in {phase.epochs} epochs: the first sets the loss that {patience} "
+                "others have to better, and a lower rate is for those after them",
+                hint=f"give epochs = {patience + 2} or more, or a smaller plateau_patience",
+            )
         if phase.schedule == "plateau" and 0 < early_stopping <= patience:
             raise StageError(
                 f"early_stopping = {early_stopping} ends training before plateau_patience = {patience} lowers the rate",

@@ -82,6 +82,24 @@ def test_loss_that_is_not_finite_from_the_first_has_no_rate() -> None:
         finder.choose([1.0, 1.0, math.nan])
 
 
+def test_too_few_steps_are_not_told_as_a_loss_that_is_not_finite() -> None:
+    with pytest.raises(StageError, match="only 3 of 100 steps") as caught:
+        finder.choose([1.0, 0.9, 0.8])
+    assert "KERAS_MAX_STEPS_PER_EPOCH" in str(caught.value.hint)
+
+
+def test_steps_that_float16_leaves_out_have_no_rate() -> None:
+    """The scale of the loss begins so high that the first gradients are infinite: Keras halves it, and takes the rate again."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    rates = keras.optimizers.schedules.ExponentialDecay(1e-7, 99, 1e8)
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(rates), initial_scale=2.0**127), "mse")
+    seen = finder.Losses(lambda *told, **more: None)
+    random = np.random.default_rng(0)
+    model.fit(random.normal(size=(400, 4)), random.normal(size=400), batch_size=10, verbose=0, callbacks=[seen])
+    assert 10 < len(seen.losses) == int(model.optimizer.inner_optimizer.iterations) < 40
+    assert all(math.isfinite(loss) for loss in seen.losses)
+
+
 def test_curve_ends_where_the_loss_is_not_finite() -> None:
     losses = curve(0.2, 1e-4, 1e-2)[:70]
     assert finder.choose([*losses, math.inf]) == finder.choose(losses)

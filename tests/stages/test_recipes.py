@@ -215,6 +215,7 @@ def test_smoothed_labels_are_for_training_alone(tmp_path: Path) -> None:
         ({"epochs": 2, "warmup": 2.0}, "warmup = 2", "fewer than 2 epochs"),
         ({"phases": [{"epochs": 5}, {"warmup": 10}]}, "warmup = 10", "fewer than 10 epochs"),
         ({"schedule": "plateau", "early_stopping": 3}, "early_stopping = 3 ends training before plateau_patience = 3", "= 7"),
+        ({"schedule": "plateau", "epochs": 4}, "plateau_patience = 3 lowers no rate in 4 epochs", "epochs = 5"),
         ({"momentum": 0.9}, "momentum = 0.9: adam has no such setting", 'optimizer = "sgd"'),
         ({"phases": [{"epochs": 9}, {"unfreeze": 12}]}, "unfreeze = 12: tiny has 11 layers", "from 0 to 11"),
     ],
@@ -226,6 +227,25 @@ def test_recipe_that_cannot_be_followed_is_refused_before_training(
     with pytest.raises(StageError, match=re.escape(says)) as caught:
         tiny.start(tmp_path).run("train", train.run, **settings)
     assert hint in str(caught.value.hint)
+
+
+@pytest.mark.slow
+def test_kerass_own_limits_end_epochs_and_phases_and_are_said(tmp_path: Path) -> None:
+    run = tiny.start(tmp_path)
+    keras.config.set_max_epochs(2)
+    keras.config.set_max_steps_per_epoch(3)
+    try:
+        stage = run.stage("train")
+        train.run(stage, batch_size=BATCH, batchnorm="frozen", phases=[{"epochs": 3}, {"epochs": 1, "unfreeze": 4}])
+        with pytest.raises(StageError, match="only 3 of 100 steps"):
+            run.run("train", train.run, batch_size=BATCH, learning_rate="find")
+    finally:
+        keras.config.set_max_epochs(None)
+        keras.config.set_max_steps_per_epoch(None)
+    assert len(history(stage.out)) == 3
+    assert [p["epochs_run"] for p in training(stage.out)["phases"]] == [2, 1]
+    assert [notice for notice in stage.notices if "KERAS_MAX_EPOCHS = 2" in notice]
+    assert [notice for notice in stage.notices if "KERAS_MAX_STEPS_PER_EPOCH = 3" in notice]
 
 
 @pytest.mark.slow

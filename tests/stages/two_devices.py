@@ -46,6 +46,8 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1,
         "layer_decay": 0.5,
         "schedule": "plateau",
+        "plateau_patience": 1,
+        "epochs": 3,
     },
     "mixed_float16": {**STEADY, "unfreeze": 4, "batch_size": 16, "precision": "mixed_float16"},
     "dropout": {"unfreeze": "all", "dropout": 0.3, "batch_size": 16, "epochs": 3},
