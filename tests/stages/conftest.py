@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def convolutions_of_workers() -> None:
+    """On JAX a stage sets how maps are convolved that are smaller than their kernel, and no test is to depend on which came first."""
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        from stages.network import device
+
+        device.prepare()
 
 
 @pytest.fixture
