@@ -35,7 +35,7 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_two_devices_train_the_network_of_one(seen: dict[str, Any], training: str) -> None:
     one, two = seen[training]
     assert [one["measures"]["devices"], two["measures"]["devices"]] == [1, 2]
-    assert len(one["history"]) == len(two["history"]) == 2
+    assert len(one["history"]) == len(two["history"]) >= 2
     for alone, together in zip(one["history"], two["history"], strict=True):
         assert together == pytest.approx(alone, **ROUNDING)
     for alone, together in zip(one["weights"], two["weights"], strict=True):
