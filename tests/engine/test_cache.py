@@ -14,7 +14,7 @@ def test_second_run_is_all_cached_and_prints_the_report_last(toy: Toy) -> None:
     assert result.code == 0
     assert result.out.splitlines()[-1] == "reports/toy-tensorflow.html"
     assert result.err.count("cached") == 4
-    assert toy.report == "Toy\na: 10.0 after 8\nb: 40 after 8"
+    assert toy.report == "Toy\na: 10.0 after 8\nb: 40.0 after 8"
 
 
 def test_reports_deleted_come_back_without_computation(toy: Toy) -> None:

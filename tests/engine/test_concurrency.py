@@ -108,7 +108,7 @@ class Begun:
 
 
 WAITS = "load    waits: another kpipe computes the same"
-ONCE = {"load": 1, "fit 0.5 8": 1, "fit 2 8": 1, "report": 1}
+ONCE = {"load": 1, "fit 0.5 8": 1, "fit 2.0 8": 1, "report": 1}
 
 
 @pytest.fixture
@@ -177,9 +177,9 @@ def test_eight_at_once_compute_each_key_once(one: Shared, other: Shared) -> None
     one.go()
     for run in begun:
         run.end()
-    assert one.computed == {"load": 1, "fit 0.5 8": 1, "fit 2 8": 1, "fit 0.5 9": 1, "fit 2 9": 1, "report": 2}
-    assert one.report == "Toy\na: 10.0 after 8\nb: 40 after 8"
-    assert other.report == "Toy\na: 10.0 after 9\nb: 40 after 9"
+    assert one.computed == {"load": 1, "fit 0.5 8": 1, "fit 2.0 8": 1, "fit 0.5 9": 1, "fit 2.0 9": 1, "report": 2}
+    assert one.report == "Toy\na: 10.0 after 8\nb: 40.0 after 8"
+    assert other.report == "Toy\na: 10.0 after 9\nb: 40.0 after 9"
     other.edit("pipeline.toml", "epochs = 8", "epochs = 9")
     assert_sound(one, other)
 
@@ -234,7 +234,7 @@ def test_two_runs_with_other_parameters_share_what_is_the_same(one: Shared) -> N
     one.go()
     first.end()
     second.end()
-    assert one.computed == {**ONCE, "fit 0.5 9": 1, "fit 2 9": 1, "report": 2}
+    assert one.computed == {**ONCE, "fit 0.5 9": 1, "fit 2.0 9": 1, "report": 2}
     assert damage(one.store) == []
     assert one.ran() == one.ran("--set", "stages.fit.params.epochs=9") == set()
 
@@ -321,7 +321,7 @@ def test_gc_and_verify_beside_runs_disturb_nobody(tmp_path: Path, rounds: int) -
         for n, run in enumerate(runs):
             run.end()
             factor = 10 + n // 2
-            assert projects[n].report == f"Toy\na: {factor:.1f} after {epochs}\nb: {4 * factor} after {epochs}"
+            assert projects[n].report == f"Toy\na: {factor:.1f} after {epochs}\nb: {4 * factor:.1f} after {epochs}"
     for project in projects:
         project.edit("pipeline.toml", "epochs = 8", f"epochs = {rounds - 1}")
     assert_sound(*projects)
@@ -626,7 +626,7 @@ def test_artifact_that_another_kpipe_mended_is_not_set_aside_again(one: Shared) 
     assert one.ran("--until", "fit[b]") == {"fit[b]"}
     one.go()
     first.end()
-    assert one.computed == {"fit 0.5 8": 1, "fit 2 8": 1}
+    assert one.computed == {"fit 0.5 8": 1, "fit 2.0 8": 1}
     assert len(list((one.store / "quarantine").iterdir())) == 1
     assert_sound(one)
 

@@ -74,7 +74,7 @@ def test_a_tool_is_told_how_the_artifacts_of_the_last_run_came_to_be(toy: Toy) -
     """
     toy.edit("stages/tools/doctor.py", "    found = [", f"{textwrap.indent(textwrap.dedent(known), '    ')}    found = [")
     toy.run()
-    assert "a stages.fit 0.5; a stages.load None; b stages.fit 2; b stages.load None" in toy.kpipe("doctor").err
+    assert "a stages.fit 0.5; a stages.load None; b stages.fit 2.0; b stages.load None" in toy.kpipe("doctor").err
 
 
 @pytest.mark.parametrize(

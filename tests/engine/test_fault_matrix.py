@@ -159,7 +159,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     assert project.report.splitlines() == [
         "Toy",
         "a: 25.0 points after 8, 2 deep, flag 1, note None",
-        "b: 100 points after 8, 3 deep, flag 1, note None",
+        "b: 100.0 points after 8, 3 deep, flag 1, note None",
     ]
     return project
 

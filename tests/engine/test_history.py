@@ -319,7 +319,7 @@ new  20260102T233000-222222  2026-01-03 08:30  tensorflow  --set stages.fit.para
 change                          in
 epochs 8 -> 7                   fit[a], fit[b]
 stages/deep.py: FACTOR changed  fit[a], fit[b]
-rate 2 -> 0.1                   fit[b]
+rate 2.0 -> 0.1                 fit[b]
 branch c added                  report
 only in new                     fit[c]
 

@@ -93,9 +93,9 @@ def test_runs_of_other_settings_are_told_apart_by_an_axis_run(toy: Toy) -> None:
     assert page.splitlines() == [
         "Toy",
         "a,20260101T233000: 10.0 after 8",
-        "b,20260101T233000: 40 after 8",
+        "b,20260101T233000: 40.0 after 8",
         "a,20260102T233000: 10.0 after 9",
-        "b,20260102T233000: 40 after 9",
+        "b,20260102T233000: 40.0 after 9",
     ]
     assert [branch["runs"] for branch in branches(toy, first, last)] == [[first], [first], [last], [last]]
 
@@ -137,13 +137,13 @@ def test_a_branch_that_is_the_same_in_both_runs_is_shown_once_and_this_is_said(t
 def test_equal_runs_are_one(toy: Toy) -> None:
     toy.run()
     toy.run()
-    assert reported(toy, "last", "last~1").splitlines() == ["Toy", "a: 10.0 after 8", "b: 40 after 8"]
+    assert reported(toy, "last", "last~1").splitlines() == ["Toy", "a: 10.0 after 8", "b: 40.0 after 8"]
 
 
 def test_runs_whose_branches_differ_need_no_axis(toy: Toy) -> None:
     toy.run("--set", 'matrix.model=[{name="a", rate=0.5}]')
     toy.run("--set", 'matrix.model=[{name="b", rate=2}]', "--set", "matrix.seed=[1, 2]", "--set", f"{EPOCHS}=${{seed}}")
-    assert reported(toy, "last", "last~1").splitlines() == ["Toy", "b,1: 40 after 1", "b,2: 40 after 2", "a: 10.0 after 8"]
+    assert reported(toy, "last", "last~1").splitlines() == ["Toy", "b,1: 40.0 after 1", "b,2: 40.0 after 2", "a: 10.0 after 8"]
 
 
 @pytest.mark.slow
@@ -171,7 +171,7 @@ def test_stages_without_keras_make_runs_on_two_backends_the_same(toy: Toy) -> No
     toy.run()
     done = toy.kpipe("report", "last", "last~1")
     assert done.err.count("the very same") == 2
-    assert reported(toy, "last", "last~1").splitlines() == ["Toy", "a: 10.0 after 8", "b: 40 after 8"]
+    assert reported(toy, "last", "last~1").splitlines() == ["Toy", "a: 10.0 after 8", "b: 40.0 after 8"]
 
 
 def test_one_run_can_be_reported_again_and_a_run_named_twice_counts_once(toy: Toy) -> None:
@@ -289,8 +289,8 @@ def test_artifacts_that_are_gone_or_damaged_are_named(toy: Toy) -> None:
     [run] = date(toy)
     fits = {path.read_text(): path for path in (toy.root / ".kpipe" / "objects").glob("*/fit.txt")}
     shutil.rmtree(fits["10.0 after 8"].parent)
-    fits["40 after 8"].chmod(0o644)
-    fits["40 after 8"].write_text("41 after 8")
+    fits["40.0 after 8"].chmod(0o644)
+    fits["40.0 after 8"].write_text("41.0 after 8")
     done = toy.kpipe("report", "last")
     assert (done.code, done.out) == (2, "")
     assert done.err == (
@@ -299,7 +299,7 @@ def test_artifacts_that_are_gone_or_damaged_are_named(toy: Toy) -> None:
         "  hint: KERAS_BACKEND=tensorflow kpipe run makes it, with the pipeline file of then; name the new run instead\n"
     )
     toy.run()
-    assert "b: 40 after 8" in reported(toy, run)
+    assert "b: 40.0 after 8" in reported(toy, run)
 
 
 def test_a_run_that_gc_took_is_an_error_that_names_the_way_back(toy: Toy) -> None:
@@ -330,7 +330,7 @@ def test_gc_takes_nothing_that_a_report_reads(toy: Toy) -> None:
     (toy.root / "go").touch()
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
-    assert (toy.root / out.strip()).read_text() == "Toy\na: 10.0 after 8\nb: 40 after 8"
+    assert (toy.root / out.strip()).read_text() == "Toy\na: 10.0 after 8\nb: 40.0 after 8"
     assert toy.kpipe("gc", "--delete").code == 0
     assert list((toy.root / ".kpipe" / "objects").iterdir()) == []
 

@@ -82,7 +82,7 @@ def test_failed_attempt_is_tried_again_and_said(toy: Toy) -> None:
     assert "fit[a]  notice: attempt 1 failed: OSError: bad luck 1; it is tried again\n" in result.err
     assert "fit[a]  notice: attempt 2 failed: OSError: bad luck 2" in result.err
     assert "Traceback" not in result.err
-    assert toy.report == "Toy\na: 10.0 after 8\nb: 40 after 8"
+    assert toy.report == "Toy\na: 10.0 after 8\nb: 40.0 after 8"
     assert "notice: attempt 1 failed" in toy.kpipe("run").err
 
 
@@ -116,7 +116,7 @@ def test_stage_that_takes_too_long_is_stopped(toy: Toy) -> None:
     result = toy.kpipe("run", "--keep-going")
     assert result.code == 1
     assert "error: fit[a]: it took longer than its timeout of 1 s and was stopped\n" in result.err
-    assert "b: 40 after 8" in toy.report and "a:" not in toy.report
+    assert "b: 40.0 after 8" in toy.report and "a:" not in toy.report
 
 
 def test_idle_and_failed_workers_do_not_block_the_slot_of_another(toy: Toy) -> None:
