@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from stages.network.scores import TINY, cross_entropies
+
 BINS = 15  # at most
 LEAST = 10  # images in a bin, or its accuracy says nothing
 COLDEST, HOTTEST = 0.05, 20.0
-TINY = np.finfo(np.float32).tiny
 
 
 def temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> float:
@@ -60,6 +61,6 @@ def tell(
     probabilities, labels = test
     told: dict[str, Any] = {"temperature": by}
     for name, values in (("before", probabilities), ("after", tempered(probabilities, by))):
-        own = -np.log(np.clip(values[np.arange(len(labels)), labels], TINY, 1))
+        own = cross_entropies(values, labels)
         told[name] = {**reliability(values, labels), "log_loss": float(own.mean())}
     return told

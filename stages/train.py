@@ -21,16 +21,6 @@ from stages.training.phases import Phase
 from stages.training.training import Settings, Training
 
 
-def limited(stage: Stage, phases: list[Phase]) -> list[Phase]:
-    """The phases with no more epochs than Keras's own limit, which is said."""
-    steps, epochs = keras.config.max_steps_per_epoch(), keras.config.max_epochs()
-    if steps:
-        stage.notice(f"KERAS_MAX_STEPS_PER_EPOCH = {steps}: no epoch has more steps")
-    if epochs and any(phase.epochs > epochs for phase in phases):
-        stage.notice(f"KERAS_MAX_EPOCHS = {epochs}: no phase has more epochs")
-    return [replace(phase, epochs=min(phase.epochs, epochs or phase.epochs)) for phase in phases]
-
-
 class PhaseTable(TypedDict, total=False):
     """One of `phases`: what it leaves out is the stage's own value."""
 
@@ -143,3 +133,13 @@ def run(
         peak_memory_bytes=device.peak_memory_bytes(),
         **costs.measures(training, work, len(devices)),
     )
+
+
+def limited(stage: Stage, phases: list[Phase]) -> list[Phase]:
+    """The phases with no more epochs than Keras's own limit, which is said."""
+    steps, epochs = keras.config.max_steps_per_epoch(), keras.config.max_epochs()
+    if steps:
+        stage.notice(f"KERAS_MAX_STEPS_PER_EPOCH = {steps}: no epoch has more steps")
+    if epochs and any(phase.epochs > epochs for phase in phases):
+        stage.notice(f"KERAS_MAX_EPOCHS = {epochs}: no phase has more epochs")
+    return [replace(phase, epochs=min(phase.epochs, epochs or phase.epochs)) for phase in phases]

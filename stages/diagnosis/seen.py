@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 
-TINY = float(np.finfo(np.float32).tiny)  # the smallest probability whose logarithm is taken
+from stages.network.scores import cross_entropies
+
 PHASE = ("unfreeze", "epochs", "learning_rate", "schedule", "warmup", "layer_decay")  # what a table of `phases` may say
 
 Row = Mapping[str, float]
@@ -38,9 +39,8 @@ class Split:
 
     @property
     def losses(self) -> NDArray[np.float64]:
-        """The cross-entropy of every image, in nats: not cut off at 1e-7, as the losses of logits in a history are not."""
-        losses: NDArray[np.float64] = -np.log(np.maximum(self.given.astype(np.float64), TINY))
-        return losses
+        """The cross-entropy of every image, in nats: comparable with a history's, whose losses are those of logits."""
+        return cross_entropies(self.probabilities, self.labels)
 
     @property
     def accuracy(self) -> float:
