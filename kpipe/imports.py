@@ -6,8 +6,10 @@ import ast
 import os
 import sys
 from collections.abc import Collection
+from functools import lru_cache
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from kpipe.source import definitions
@@ -21,9 +23,15 @@ class ProjectLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> Any:
         """Compile the source as it is now."""
         path = self.get_filename(fullname)
-        source = Path(path).read_bytes()
-        self.loaded[path] = definitions(ast.parse(source))
-        return self.source_to_code(source, path)
+        code, self.loaded[path] = compiled(path, Path(path).read_bytes())
+        return code
+
+
+@lru_cache(maxsize=1024)
+def compiled(path: str, source: bytes) -> tuple[CodeType, dict[str, str]]:
+    """The code of a text, and what it defines: a task that imports what one before it did has only to run it."""
+    tree = ast.parse(source, filename=path)
+    return compile(tree, path, "exec", dont_inherit=True), definitions(tree)
 
 
 class ProjectFolders:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,10 +55,9 @@ def count_characters(tree: ast.Module, lines: list[str]) -> None:
 
 
 def read_tree(tree: ast.Module) -> Facts:
-    """Facts of a parsed module."""
+    """Facts of a parsed module, which is normalised on the way."""
     parameters, error = run_signature(tree)
     return Facts(
-        definitions=definitions(tree),
         imports=[list(row) for row in imports(tree)],
         resources=[[call.args[0].value, *span(call)] for call in resource_calls(tree) if is_text(call)],  # type: ignore[attr-defined]
         refused=list(refused(tree)),
@@ -67,13 +65,15 @@ def read_tree(tree: ast.Module) -> Facts:
         run_error=error,
         tables=tables(tree),
         constants=constants(tree),
+        definitions=definitions(tree),
     )
 
 
 def definitions(tree: ast.Module) -> dict[str, str]:
-    """Digest of every top-level definition's meaning: comments, layout and docstrings do not count."""
+    """Digest of every top-level definition's meaning: comments, layout and docstrings do not count. The tree is normalised."""
     found: dict[str, list[str]] = {ORDER: []}
-    for node in normalised(tree).body:
+    normalise(tree)
+    for node in tree.body:
         name = defined(node)
         found.setdefault(name, []).append(ast.dump(node))
         found[ORDER].append(name)
@@ -90,9 +90,8 @@ def defined(node: ast.stmt) -> str:
     return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else REST
 
 
-def normalised(tree: ast.Module) -> ast.Module:
-    """A copy of the tree without docstrings and ways of writing."""
-    tree = copy.deepcopy(tree)
+def normalise(tree: ast.Module) -> None:
+    """Take docstrings and ways of writing out of the tree."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
@@ -100,7 +99,6 @@ def normalised(tree: ast.Module) -> ast.Module:
                 node.body = node.body[1:]
         elif isinstance(node, ast.Constant):
             node.kind = None  # u"text" is "text"
-    return tree
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[str, list[str], int]]:

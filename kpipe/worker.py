@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -37,6 +38,7 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
         stage = Stage(**stage_arguments(task), emit=emit)
         forget_keras()
         module = import_module(task["module"])
+        freeze_libraries()
         params = dict(task["params"]) | {name: Path(path) for name, path in task["paths"].items()}
         module.run(stage, **(params | downloaded(task, stage)))
     except (StageError, RemoteError) as e:
@@ -104,6 +106,13 @@ def forget_keras() -> None:
         keras.config.set_image_data_format(settings["image_data_format"])
         keras.config.set_dtype_policy(settings["floatx"])
         keras.utils.set_random_seed(0)
+
+
+def freeze_libraries() -> None:
+    """Leave what is imported by now out of later garbage collections, which went through all of Keras each time."""
+    if "keras" in sys.modules and not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 def stage_traceback(error: BaseException, root: str) -> str:
