@@ -172,7 +172,7 @@ def hidden_faults() -> Iterator[Case]:
 
 RECIPES: tuple[Mapping[str, Any], ...] = (
     {}, {"units": 64, "dropout": 0.3}, {"unfreeze": 2, "learning_rate": 1e-4}, {"augment": "light", "views": 2},
-    {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 1e-4}, {"label_smoothing": 0.1, "class_weights": "balanced"},
+    {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 3e-4, "epochs": 20}, {"label_smoothing": 0.1, "class_weights": "balanced"},
     {"pooling": "flatten", "early_stopping": 3}, {"activations": "float16", "batch_size": 16, "epochs": 10},
     {"unfreeze": 8, "learning_rate": 1e-4, "batchnorm": "recalibrate", "epochs": 5},
 )  # fmt: skip
