@@ -12,6 +12,7 @@ from kpipe.stage import Stage
 from stages import json_files
 from stages.data.labels import Labels
 from stages.network import device, head, keras_files, memory, parallel
+from stages.network.augmented import recipe_of
 from stages.network.precision import float32_afterwards
 from stages.training import costs, told
 from stages.training import phases as recipe
@@ -94,6 +95,7 @@ def run(
     asked = recipe.read(own, phases, run.__kwdefaults__ or {})
     recipe.check(asked, plateau_patience, early_stopping)
     asked = limited(stage, asked)
+    say_idle(stage, asked, plateau_patience, views)
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     computes_on = device.prepare()
@@ -143,3 +145,12 @@ def limited(stage: Stage, phases: list[Phase]) -> list[Phase]:
     if epochs and any(phase.epochs > epochs for phase in phases):
         stage.notice(f"KERAS_MAX_EPOCHS = {epochs}: no phase has more epochs")
     return [replace(phase, epochs=min(phase.epochs, epochs or phase.epochs)) for phase in phases]
+
+
+def say_idle(stage: Stage, phases: list[Phase], plateau_patience: int, views: int) -> None:
+    """Say which settings have no effect: branches of a matrix may share them with others, where they have one."""
+    plateaus = any(phase.schedule == "plateau" for phase in phases)
+    if plateau_patience != (run.__kwdefaults__ or {})["plateau_patience"] and not plateaus:
+        stage.notice(f'plateau_patience = {plateau_patience} has no effect: no phase has schedule = "plateau"')
+    if views and not recipe_of(stage).changes:
+        stage.notice(f"views = {views} has no effect: preprocess does not augment")

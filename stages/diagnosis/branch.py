@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from kpipe.stage import Stage
 from stages import json_files, recipe_checks
-from stages.augment import recipe_from_json
 from stages.data import copies
 from stages.data.labels import sample
 from stages.data.rows import Rows
@@ -21,7 +20,7 @@ from stages.diagnosis import trained as rules
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Row, Seen, Split
 from stages.network import batchnorm, graph
-from stages.network.augmented import Augmented
+from stages.network.augmented import Augmented, recipe_of
 from stages.network.feed import BATCH, Feed
 from stages.network.scores import loss_and_accuracy
 from stages.trained import Trained
@@ -108,7 +107,7 @@ def shared(
 
 def augmented(stage: Stage, trained: Trained, rows: NDArray[np.int64], plain: NDArray[np.float32]) -> Finding | None:
     """The rule on augmentation, where there is any."""
-    recipe = recipe_from_json(json_files.read(stage.inputs["preprocess"] / "augment.json"))
+    recipe = recipe_of(stage)
     if not recipe.changes:
         return None
     some = rows[:AUGMENTED]

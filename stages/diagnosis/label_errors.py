@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen, Split
+from stages.network.scores import TINY
 
 KNOWS = 0.25  # of the way from naming the most frequent class to always being right: accuracy by the labels as they are
 # Accuracy on the images that are not doubted -> probability of a doubted label, at most, in what is usual for that label. The
@@ -52,15 +53,17 @@ def find(seen: Seen, paths: Sequence[str], known: Sequence[Finding]) -> list[Fin
 
 def doubted(split: Split) -> NDArray[np.int64]:
     """Images that the network is good enough to doubt, the least likely labels first."""
+    candidates, of_usual = off_diagonal(split)
     for good, sure in DOUBTS.items():
-        found = off_diagonal(split, sure)
+        found = candidates[of_usual <= sure]
         if split.accuracy >= good * (1 - len(found) / len(split.labels)):
             return found
     return np.empty(0, np.int64)
 
 
-def off_diagonal(split: Split, sure: float) -> NDArray[np.int64]:
-    """Images off the diagonal of the confident joint whose label is ruled out, the least likely labels first.
+def off_diagonal(split: Split) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Images off the diagonal of the confident joint, the least likely labels first, and what their labels' probabilities are of
+    those that are usual for them.
 
     An image counts as of class j where its probability of j is at least the mean probability of j among the images labelled j,
     and largest among such classes. A network that was trained on wrong labels is less sure of all of them: what rules a label out
@@ -71,6 +74,6 @@ def off_diagonal(split: Split, sure: float) -> NDArray[np.int64]:
     usual = np.array([split.probabilities[mine, j].mean() if mine.any() else np.inf for j, mine in enumerate(own)])
     confident = np.where(split.probabilities >= usual, split.probabilities, -1.0)
     counted = confident.max(axis=1) > 0
-    ruled_out = given <= sure * usual[split.labels]
-    doubtful = np.flatnonzero(counted & (confident.argmax(axis=1) != split.labels) & ruled_out)
-    return doubtful[np.argsort(given[doubtful], kind="stable")]
+    rows = np.flatnonzero(counted & (confident.argmax(axis=1) != split.labels))
+    rows = rows[np.argsort(given[rows], kind="stable")]
+    return rows, given[rows] / np.maximum(usual[split.labels[rows]], TINY)

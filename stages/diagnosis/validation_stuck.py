@@ -7,11 +7,11 @@ from scipy.stats import binom
 
 from stages.diagnosis.finding import Effect, Finding
 from stages.diagnosis.seen import Seen
+from stages.network.scores import TINY
 
 GAP = 0.2  # training accuracy above validation accuracy
 UNLIKELY = 0.005  # probability: what is less likely than this did not come about by chance
 ONE_CLASS = 0.95  # share of the predictions that are one class
-TINY = 1e-30  # the smallest probability whose logarithm is taken
 FAR = 0.15  # that share, above the class's share of the images
 
 

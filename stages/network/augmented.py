@@ -9,9 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.augment import Recipe, augment
+from kpipe.stage import Stage
+from stages import json_files
+from stages.augment import Recipe, augment, recipe_from_json
 from stages.data.rows import Rows
 from stages.network.feed import Feed
+
+
+def recipe_of(stage: Stage) -> Recipe:
+    """What preprocess wrote of the augmentation."""
+    return recipe_from_json(json_files.read(stage.inputs["preprocess"] / "augment.json"))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from stages import json_files
-from stages.augment import recipe_from_json
 from stages.network import device, flops, graph
+from stages.network.augmented import recipe_of
 from stages.network.precision import IN_FLOAT32
 from stages.training.training import Training
 
@@ -58,8 +57,7 @@ def compute_dtype(training: Training) -> str:
 
 def augments_anew(training: Training) -> bool:
     """Whether every epoch shows new images, so that training runs through the whole network."""
-    recipe = recipe_from_json(json_files.read(training.stage.inputs["preprocess"] / "augment.json"))
-    return recipe.changes and not training.settings.views
+    return recipe_of(training.stage).changes and not training.settings.views
 
 
 def prefix_flops(network: keras.Model, cut: Sequence[str]) -> int:

@@ -9,12 +9,11 @@ from functools import partial
 import keras
 
 from kpipe.stage import Stage
-from stages import json_files
-from stages.augment import Recipe, recipe_from_json
+from stages.augment import Recipe
 from stages.data.labels import Labels
 from stages.data.rows import Rows
 from stages.network import activations
-from stages.network.augmented import Augmented, ByEpoch
+from stages.network.augmented import Augmented, ByEpoch, recipe_of
 from stages.network.feed import Array, Feed
 from stages.network.prefix import Images, Prefix
 
@@ -39,7 +38,7 @@ class Feeds:
         With no cut, and for images that are augmented anew in every epoch (`views` = 0): pixels, and the whole network.
         """
         prefix = Prefix.of(stage, network, cut, dtype)
-        recipe = recipe_from_json(json_files.read(stage.inputs["preprocess"] / "augment.json"))
+        recipe = recipe_of(stage)
         stored: ByView = {}
         if recipe.changes and views and cut:
             stored = stored_views(stage, prefix, recipe, labels, {view(epoch, views) for epoch in epochs})

@@ -230,6 +230,20 @@ def test_recipe_that_cannot_be_followed_is_refused_before_training(
 
 
 @pytest.mark.slow
+def test_settings_without_effect_are_said(tmp_path: Path) -> None:
+    run = tiny.start(tmp_path)
+    stage = run.stage("train")
+    train.run(stage, epochs=1, plateau_patience=2, views=2)
+    assert stage.notices == [
+        'plateau_patience = 2 has no effect: no phase has schedule = "plateau"',
+        "views = 2 has no effect: preprocess does not augment",
+    ]
+    stage = run.stage("train")
+    train.run(stage, plateau_patience=1, phases=[{"epochs": 1}, {"epochs": 3, "schedule": "plateau"}])
+    assert stage.notices == []
+
+
+@pytest.mark.slow
 def test_kerass_own_limits_end_epochs_and_phases_and_are_said(tmp_path: Path) -> None:
     run = tiny.start(tmp_path)
     keras.config.set_max_epochs(2)
