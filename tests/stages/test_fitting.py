@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
+import pytest
 
+from stages import train
 from stages.network.feed import Feed
 from stages.training.batches import Batches
 from stages.training.fitting import as_dataset
@@ -27,3 +33,21 @@ def test_batches_come_as_they_are_without_a_tuner() -> None:
     for ((first, second), labels), ((pictures, numbers), indices) in zip(shown, map(batches.__getitem__, range(3)), strict=True):
         assert np.array_equal(first, pictures) and first.dtype == np.uint8
         assert np.array_equal(second, numbers) and np.array_equal(labels, indices)
+
+
+@pytest.mark.slow
+def test_steps_are_traced_in_the_first_epoch_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, traces, original = tiny.start(tmp_path), [0], keras.layers.Dense.call
+
+    @wraps(original)  # Keras looks at the signature
+    def counted(layer: keras.layers.Dense, *args: Any, **kwargs: Any) -> Any:
+        traces[0] += 1
+        return original(layer, *args, **kwargs)
+
+    def traced(epochs: int) -> int:
+        traces[0] = 0
+        run.run("train", train.run, epochs=epochs, batch_size=17, unfreeze=4)  # the last batch is smaller
+        return traces[0]
+
+    monkeypatch.setattr(keras.layers.Dense, "call", counted)
+    assert traced(4) == traced(1) > 0
