@@ -11,33 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
-from stages.data.labels import sample
-from stages.diagnosis import batchnorm_gap, foreign_scale, leakage, units
+from stages.diagnosis import batchnorm_gap, foreign_scale, leakage, scaled_before, units
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.folder import Folder
 from stages.diagnosis.foreign import Foreign, as_probabilities, probabilities
 from stages.diagnosis.input_scale import Sample
-from stages.diagnosis.misaligned import BY_CHANCE, best_naming, guessed
 from stages.diagnosis.seen import Seen, Split
 from stages.network import batchnorm
 from stages.network.feed import Feed
 from stages.network.scores import loss_and_accuracy
-from stages.pixels import CONTRACTS, apply
+from stages.pixels import apply
 
 BATCH = 32  # images whose statistics BatchNormalization takes together
-TRIED = 128  # training images on which ways to scale pixels are tried
-BETTER = 0.1  # accuracy on training images with which other pixels than raw ones are taken for what the program gave
-SURER = 0.05  # probability of the right class, likewise: untrained weights may tell images apart, but are not sure
-
-
-@dataclass(frozen=True)
-class Knowledge:
-    """How well a network knows its training images: accuracy, mean probability of the right class, and the probability that
-    guesses are as good."""
-
-    accuracy: float
-    probability: float
-    luck: float
 
 
 @dataclass(frozen=True)
@@ -52,9 +37,9 @@ class Patient:
     @classmethod
     def of(cls, stage: Stage, network: Foreign, pictures: Folder) -> Patient:
         """StageError where the network tells another number of classes apart than the folder has, or gives no numbers."""
-        kind = scaled_before(stage, network, pictures)
+        contract = scaled_before.contract(stage, network, pictures)
         parts = {"train": pictures.train, "validation": pictures.validation}
-        pixels = {name: prepared(kind, part.images) for name, part in parts.items()}
+        pixels = {name: apply(contract, part.images) for name, part in parts.items()}
         splits = {name: Split(probabilities(network.whole, pixels[name]), part.labels) for name, part in parts.items()}
         if not all(np.isfinite(split.probabilities).all() for split in splits.values()):
             raise StageError(
@@ -109,50 +94,3 @@ class Patient:
         found = leakage.find({"validation": leaked}, {"validation": right}, copies)
         if found:
             yield found
-
-
-def scaled_before(stage: Stage, network: Foreign, pictures: Folder) -> str:
-    """The contract by which the program scales pixels before the network: that with which it knows its training images best.
-
-    Whatever it calls the classes: that is another rule's matter.
-    """
-    classes = len(pictures.classes)
-    some = sample(np.arange(len(pictures.train.labels)), TRIED, 0)
-    images, labels = pictures.train.images[some], pictures.train.labels[some]
-    whole_numbers = "int" in network.whole.inputs[0].dtype
-    known: dict[str, Knowledge] = {}
-    for name in ["none"] if whole_numbers else sorted(CONTRACTS, key=lambda name: name != "none"):
-        values = probabilities(network.whole, prepared(name, images))
-        if values.shape[1] != classes:
-            says = f"the network tells {values.shape[1]} classes apart, the folder has {classes}"
-            raise StageError(says, hint="give the folder that it was trained on")
-        known[name] = knowledge(Split(values, labels), classes)
-        if known["none"].accuracy >= 1 - BETTER:  # no other could be so much better
-            return "none"
-    best = max(known, key=lambda name: known[name].probability)
-    better = known[best].accuracy - known["none"].accuracy > BETTER
-    surer = known[best].probability - known["none"].probability > min(SURER, 1 / classes)
-    if not (better and surer) or known[best].luck > BY_CHANCE:
-        return "none"
-    stage.notice(
-        f'the network knows its training images best with pixels scaled as "{best}" (accuracy {known[best].accuracy:.2f}; '
-        f"as they are {known['none'].accuracy:.2f}): the program is taken to scale them so before the network"
-    )
-    return best
-
-
-def knowledge(split: Split, classes: int) -> Knowledge:
-    """By the classes' own names, or by others where only under these the network knows the images. Among many classes guesses fit
-    to the best names well."""
-    accuracy, naming = best_naming(split, classes)
-    luck = guessed(split, accuracy, naming)
-    if split.by_chance <= BY_CHANCE or luck > BY_CHANCE:
-        naming, luck = list(range(classes)), split.by_chance
-    named = np.nan_to_num(split.probabilities[:, np.argsort(naming)])
-    own = named[np.arange(len(split.labels)), split.labels]
-    return Knowledge(float((named.argmax(axis=1) == split.labels).mean()), float(own.mean()), luck)
-
-
-def prepared(kind: str, images: NDArray[np.uint8]) -> NDArray[Any]:
-    """What the network is given."""
-    return apply(CONTRACTS[kind], images)

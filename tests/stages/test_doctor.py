@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kpipe.stage import Branch, Stage, StageError
-from stages.diagnosis import folder, foreign_scale, units
+from stages.diagnosis import folder, foreign_scale, scaled_before, units
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign, as_probabilities
 from stages.diagnosis.input_scale import Sample
-from stages.diagnosis.patient import Patient, knowledge
+from stages.diagnosis.patient import Patient
+from stages.diagnosis.scaled_before import FIRST, Trial, knowledge
 from stages.diagnosis.seen import Split
 from stages.pixels import CONTRACTS, apply
 from stages.tools import doctor
@@ -196,6 +197,27 @@ def test_what_a_network_knows_of_many_classes_is_more_than_a_fit_of_their_names(
     assert half.accuracy > 0.4 and half.luck < 1e-6
     other = knowledge(split(0.9, by=1), 100)  # all of them under the next one's name
     assert other.accuracy > 0.8 and other.probability > 0.7 and other.luck < 1e-3
+
+
+@pytest.mark.parametrize("right", ["none", "unit", "caffe"])
+def test_ways_to_scale_pixels_that_are_clearly_worse_are_tried_on_few_images(right: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, asked = (np.arange(128) % 4).astype(np.int32), dict.fromkeys(CONTRACTS, 0)
+    trial = Trial(None, np.empty((128, 1, 1, 3), np.uint8), labels, classes=4)  # type: ignore[arg-type]
+
+    def predicted(self: Trial, name: str, rows: slice = slice(None)) -> NDArray[np.float32]:
+        hit = np.random.default_rng(0).random(128) < (0.75 if name == right else 0.25)
+        called = np.where(hit, labels, (labels + 1 + np.arange(128) // 4 % 3) % 4)[rows]
+        asked[name] += len(called)
+        return (0.8 * np.eye(4)[called] + 0.05).astype(np.float32)
+
+    monkeypatch.setattr(Trial, "predicted", predicted)
+    known = trial.worth(trial.predicted("none"))
+    assert max(known, key=lambda name: known[name].probability) == right
+    assert asked == {name: 128 if name in (right, "none") else FIRST for name in CONTRACTS}
+    monkeypatch.setattr(scaled_before, "CLEARLY", np.inf)
+    everything = trial.worth(trial.predicted("none"))
+    assert list(everything["none"].own) == list(known["none"].own) and everything[right].accuracy == known[right].accuracy > 0.6
+    assert len(everything) == len(CONTRACTS)
 
 
 @pytest.mark.slow
