@@ -115,14 +115,15 @@ def both_modes(trained: Trained) -> tuple[tuple[NDArray[np.int64], NDArray[np.fl
 
 def tell(trained: Trained, predicted: branch.Predicted, modes: dict[str, Any]) -> dict[str, Any]:
     """metrics.json."""
-    told: dict[str, Any] = {"classes": trained.labels.classes, "train_modes": modes}
+    classes = trained.labels.classes
     majority = int(np.bincount(trained.labels.index[trained.labels.rows("train")]).argmax())
+    told: dict[str, Any] = {"classes": classes, "majority_class": classes[majority], "train_modes": modes}
     judged = {
         split: (predicted[split][1].astype(np.float64), trained.labels.index[predicted[split][0]])
         for split in ("validation", "test")
     }
     for split, (probabilities, labels) in judged.items():
-        told[split] = metrics.of_split(probabilities, labels, trained.labels.classes, majority)
+        told[split] = metrics.of_split(probabilities, labels, classes, majority)
     told["calibration"] = calibration.tell(judged["validation"], judged["test"])
     told["headline"] = {
         name: {"value": told[split][metric], "better": better} for name, (split, metric, better) in HEADLINE.items()

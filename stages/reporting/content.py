@@ -11,6 +11,7 @@ from typing import Any
 from stages.reporting import (
     audit,
     backends,
+    baseline,
     calibration,
     costs,
     errors,
@@ -52,7 +53,7 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "findings": tables.findings(complete),
         "comparisons": {pair.second.number: pair for pair in verdict.against(judged.group, seeds.ranked(complete))},
         "over_seeds": scores.over_seeds,
-        "beats_majority": verdict.beats_majority,
+        "beats_majority": baseline.beats_majority,
         "per_class": tables.per_class,
         "confusions": tables.confusions,
         "calibrated": calibration.verdict,

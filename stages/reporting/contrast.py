@@ -10,14 +10,22 @@ from stages.reporting.wording import about, count, decimals, difference, fixed, 
 def comparison(rival: Comparison) -> str:
     """One paired comparison, with its interval, its test, and where it shows nothing, what would."""
     corrected = f", corrected for {rival.family} comparisons" if rival.family > 1 else ""
-    seeds = f", in the mean of {rival.seeds} seeds" if rival.model else ""
     test = "seeds and images as two levels" if rival.model else "exact McNemar"
     told = (
         f"On the same {plural(rival.images, 'test image')} {rival.first.name} alone was right on "
         f"{right(rival, rival.only_first)} and {rival.second.name} alone on {right(rival, rival.only_second)}"
-        f"{seeds}: {gap(rival)} in accuracy, {meaning(rival)} ({test}, {p_value(rival.p)}{corrected})."
+        f"{over_seeds(rival)}: {gap(rival)} in accuracy, {meaning(rival)} ({test}, {p_value(rival.p)}{corrected})."
     )
     return told if rival.shown else f"{told} {needed(rival)}"
+
+
+def over_seeds(rival: Comparison) -> str:
+    """Which trainings a comparison is the mean of; nothing where each has one."""
+    if not rival.model:
+        return ""
+    if not (once := rival.trained_once):
+        return f", in the mean of {rival.seeds} seeds"
+    return f", in the mean of {rival.seeds} trainings against the only one of {once.name}, whose own seed is not accounted for"
 
 
 def right(rival: Comparison, images: float) -> str:
@@ -51,7 +59,9 @@ def needed(rival: Comparison) -> str:
     """What would show the difference that was seen; where none was, the difference that would have been shown."""
     level = "the 5% level" + (f" shared by {rival.family} comparisons" if rival.family > 1 else "")
     if not rival.difference:
-        least = fixed(smallest(rival), decimals(rival.images) + 1)
+        if not (difference := smallest(rival)):
+            return f"So few test images show no difference, however large (at {level})."
+        least = fixed(difference, decimals(rival.images) + 1)
         how = "variances as estimated here" if rival.model else "the two disagreeing as often as here"
         return f"A difference of {least} or more would have been shown (power {power.POWER} at {level}, {how})."
     if not rival.model:
@@ -81,8 +91,8 @@ def images_to_show(rival: Comparison) -> str:
     return about(images).removeprefix("about ") if images else "\N{EN DASH}"
 
 
-def smallest(rival: Comparison) -> float:
-    """The smallest difference that so many images and seeds show with power 0.8."""
+def smallest(rival: Comparison) -> float | None:
+    """The smallest difference that so many images and seeds show with power 0.8; None where none is large enough."""
     if rival.model and rival.model.variance:
         return power.smallest_over_seeds(rival.model, ALPHA / rival.family)
     return power.smallest_difference(rival.discordance, rival.images, ALPHA / rival.family)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import bdtr, betaincinv, ndtri
 
 from stages.reporting.results import Result
@@ -30,8 +32,8 @@ class Comparison:
     """Two networks on the same test images; every number is first minus second.
 
     `only_first` and `only_second` count the images that one of them alone got right, as the mean over `seeds` trainings of each.
-    `p_alone` is exact McNemar, of several seeds that of the two-level `model`; `p` is corrected for `family` comparisons
-    (`adjust`). `more` holds differences of other metrics by their name.
+    `p_alone` is exact McNemar, of several seeds that of the two-level `model` (`paired_test`); `p` is corrected for `family`
+    comparisons (`adjust`). `more` holds differences of other metrics by their name.
     """
 
     first: Group
@@ -56,6 +58,11 @@ class Comparison:
     def discordance(self) -> float:
         """Share of the images that one of the two alone gets right."""
         return (self.only_first + self.only_second) / self.images
+
+    @property
+    def trained_once(self) -> Group | None:
+        """The one of the two that has a single training, where the other one has several."""
+        return next((group for group in (self.first, self.second) if self.seeds > 1 and not group.several), None)
 
     @property
     def shown(self) -> bool:
@@ -86,6 +93,22 @@ def paired_interval(only_first: int, only_second: int, images: int) -> tuple[flo
     return low, high
 
 
+def paired_test(alone: NDArray[np.float64]) -> tuple[tuple[float, float], float, TwoLevel | None]:
+    """95% interval of a mean difference and p of none, from (S, N) differences of 1, 0 or -1 in S trainings; with several, the
+    two-level model behind them.
+
+    Exact McNemar for one training. Also where several vary neither between seeds nor between images, of which a variance cannot
+    be estimated: of the training with the most discordant images, as if there were no other.
+    """
+    model = two_level(alone) if len(alone) > 1 else None
+    if model and model.variance:
+        low, high = model.interval()
+        return (max(-1.0, low), min(1.0, high)), model.p, model
+    least_sure = alone[np.abs(alone).sum(axis=1).argmax()]
+    counts = int((least_sure > 0).sum()), int((least_sure < 0).sum())
+    return paired_interval(*counts, alone.shape[1]), mcnemar(*counts), model
+
+
 def compare(first: Group, second: Group) -> Comparison | None:
     """Compare two networks on the test images that all their trainings predicted; None where they share none."""
     ones, others = pairing(first, second)
@@ -95,22 +118,18 @@ def compare(first: Group, second: Group) -> Comparison | None:
         return None
     right = stacked(tables, "correct")
     alone = right[:seeds] - right[seeds:]
-    counts = int((alone > 0).sum()), int((alone < 0).sum())
-    if seeds == 1:
-        p = mcnemar(*counts)
-        return Comparison(first, second, images, 1, *counts, paired_interval(*counts, images), p, p)
-    model = two_level(alone)
-    low, high = model.interval() if model.variance else paired_interval(0, 0, images)
+    counts = [int((sign * alone > 0).sum()) for sign in (1, -1)]
+    interval, p, model = paired_test(alone)
     losses = stacked(tables, "loss")
     return Comparison(
         first, second, images, seeds,
-        only_first=counts[0] / seeds,
-        only_second=counts[1] / seeds,
-        interval=(max(-1.0, low), min(1.0, high)),
-        p_alone=model.p,
-        p=model.p,
+        only_first=counts[0] / seeds if model else counts[0],
+        only_second=counts[1] / seeds if model else counts[1],
+        interval=interval,
+        p_alone=p,
+        p=p,
         model=model,
-        more={"log_loss": of_means(two_level(losses[:seeds] - losses[seeds:]))} if np.isfinite(losses).all() else {},
+        more={"log_loss": of_means(two_level(losses[:seeds] - losses[seeds:]))} if model and np.isfinite(losses).all() else {},
     )  # fmt: skip
 
 
@@ -120,12 +139,19 @@ def of_means(model: TwoLevel) -> Difference:
 
 
 def pairing(first: Group, second: Group) -> tuple[list[Result], list[Result]]:
-    """The trainings of both that are compared, one by one: of the same seed, and where they share none in their order."""
+    """The trainings of both that are compared, one by one: of the same seed, the others in their order.
+
+    The only training of a network is compared with each of the other's.
+    """
     shared = [seed for seed in first.by_seed if seed in second.by_seed]
-    if shared:
-        return [first.by_seed[seed] for seed in shared], [second.by_seed[seed] for seed in shared]
-    most = min(len(first.results), len(second.results))
-    return list(first.results[:most]), list(second.results[:most])
+    ones, others = ([group.by_seed[seed] for seed in shared] + without(group, shared) for group in (first, second))
+    most = max(len(ones), len(others)) if 1 in (len(ones), len(others)) else min(len(ones), len(others))
+    return (ones * most)[:most], (others * most)[:most]
+
+
+def without(group: Group, seeds: list[Any]) -> list[Result]:
+    """A network's trainings of other seeds than these."""
+    return [result for seed, result in group.by_seed.items() if seed not in seeds]
 
 
 def adjust(comparisons: list[Comparison]) -> list[Comparison]:

@@ -5,38 +5,69 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
-from scipy.special import ndtri
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr, bdtrik, ndtri
 
 from stages.reporting.two_level import TwoLevel, critical
 
 POWER = 0.8
+EXACT = 500  # images up to which powers are those of the exact test; beyond, the normal distribution does
 MOST_IMAGES, MOST_SEEDS = 10_000_000, 1000  # beyond, nobody wants to know
 
 
 def images_needed(difference: float, discordance: float, alpha: float = 0.05) -> int:
-    """Test images with which McNemar's test shows a difference of two accuracies with power 0.8 (Connor 1987).
+    """Test images with which the exact McNemar test shows a difference of two accuracies with power 0.8.
 
     `discordance` is the share of the images that one of the two alone gets right. Assumes that both stay as they are on more
-    images. `difference` is not 0.
+    images. `difference` is not 0. Connor's number (1987), and up to EXACT images the first from there on that is enough.
     """
     tested, reached = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
     root = tested * math.sqrt(discordance) + reached * math.sqrt(max(discordance - difference**2, 0))
-    return math.ceil((root / difference) ** 2)
+    images = math.ceil((root / difference) ** 2)
+    while images <= EXACT and shown(difference, discordance, images, alpha) < POWER:
+        images += 1
+    return images
 
 
-def smallest_difference(discordance: float, images: int, alpha: float = 0.05) -> float:
-    """The difference that so many images show with power 0.8: `images_needed` solved for it.
+def smallest_difference(discordance: float, images: int, alpha: float = 0.05) -> float | None:
+    """The difference that so many images show with power 0.8: `images_needed` solved for it; None where no difference is enough.
 
-    A difference needs as much discordance: where there is less, so much is assumed. 1 where no difference can be shown.
+    A difference needs as much discordance: where there is less, so much is assumed.
     """
-    tested, reached = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
-    root = tested * math.sqrt(discordance)  # images * d**2 = (root + reached * sqrt(discordance - d**2))**2, a quadratic of d
-    a, b, c = images + reached**2, root * math.sqrt(images), root**2 - reached**2 * discordance
-    found = (b + math.sqrt(max(b * b - a * c, 0))) / a
-    if found >= discordance:  # images * d = (tested + reached * sqrt(1 - d))**2
-        found = _first(lambda d: images * d >= (tested + reached * math.sqrt(1 - d)) ** 2)
-    return min(found, 1.0)
+    if images <= EXACT:
+        found = _first(lambda d: shown(d, max(d, discordance), images, alpha) >= POWER)
+    else:
+        tested, reached = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
+        found = _first(
+            lambda d: (
+                math.sqrt(images) * d
+                >= tested * math.sqrt(max(d, discordance)) + reached * math.sqrt(max(max(d, discordance) - d**2, 0))
+            )
+        )
+    return found if found < 1 or shown(1.0, 1.0, images, alpha) >= POWER else None
+
+
+def shown(difference: float, discordance: float, images: int, alpha: float = 0.05) -> float:
+    """The power of the exact McNemar test: how often it shows a difference of two accuracies on so many images.
+
+    The discordant images are binomial of all images, and those that the better network alone gets right are binomial of them.
+    """
+    counts = np.arange(images + 1)  # of discordant images
+    better = min((1 + abs(difference) / discordance) / 2, 1.0)
+    lesser = _lesser_parts(images, alpha)
+    rejected = np.where(lesser >= 0, bdtr(lesser, counts, better) + bdtr(lesser, counts, 1 - better), 0.0)
+    return float(np.diff(bdtr(counts, images, discordance), prepend=0.0) @ rejected)
+
+
+@cache
+def _lesser_parts(images: int, alpha: float) -> NDArray[np.float64]:
+    """For 0 to so many discordant images, the most that the worse network may get right alone for p below alpha; -1: none."""
+    counts = np.arange(images + 1)
+    lesser = np.floor(np.nan_to_num(bdtrik(alpha / 2, counts, 0.5), nan=-1.0))
+    return np.asarray(lesser - (2 * bdtr(lesser, counts, 0.5) >= alpha))
 
 
 def _first(holds: Callable[[float], bool]) -> float:

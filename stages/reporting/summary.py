@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stages.reporting.baseline import beats_majority
 from stages.reporting.contrast import comparison
 from stages.reporting.results import Result
 from stages.reporting.scores import over_seeds, scores
 from stages.reporting.seeds import Group
 from stages.reporting.tables import Reestimation
 from stages.reporting.two_level import TwoLevel
-from stages.reporting.verdict import Verdict, beats_majority
+from stages.reporting.verdict import Verdict
 from stages.reporting.wording import count, decimals, fixed, listing, plural, span
 
 WORTH_TELLING = 0.05
@@ -32,7 +33,7 @@ def headline(verdict: Verdict) -> str:
             better = listing([short(rival.second, chosen) for rival in rivals if rival.shown and rival.difference < 0])
             return f"Validation chose {short(chosen, rivals[0].second)}, but on the test images {better} is better."
         case "chance":
-            return "Nothing beats always answering the most frequent class."
+            return chance(verdict)
         case "apart":
             return f"{chosen.name} is best on validation; the branches share no test images to be compared on."
         case _:
@@ -53,8 +54,25 @@ def sentences(verdict: Verdict) -> list[str]:
         f"Told on {images(contenders, 'test')} that had no part in any choice: {test}.",
         *([variation(several)] if several else []),
         *(comparison(rival) for rival in verdict.rivals),
+        *not_compared(verdict),
         *baseline(contenders),
     ]
+
+
+def chance(verdict: Verdict) -> str:
+    """That the test images do not show the networks of the verdict to be better than the majority class, and which others are."""
+    claim = "shown to beat always answering the most frequent class."
+    if not verdict.above:
+        return f"Nothing is {claim}"
+    better = listing([group.name for group in verdict.above])
+    return f"Validation chose {verdict.group.name}, but only {better} {'is' if len(verdict.above) == 1 else 'are'} {claim}"
+
+
+def not_compared(verdict: Verdict) -> list[str]:
+    """Which networks share no test images with the chosen one."""
+    names = [group.name for group in verdict.apart]
+    share = "shares" if len(names) == 1 else "share"
+    return [f"{listing(names)} {share} no test images with {verdict.group.name}: not compared."] if names else []
 
 
 def images(groups: Sequence[Result | Group], split: str) -> str:

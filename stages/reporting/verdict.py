@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.reporting.baseline import beats_majority
 from stages.reporting.paired import Comparison, adjust, compare
 from stages.reporting.results import Result
-from stages.reporting.scores import scores
 from stages.reporting.seeds import Group, ranked
 
 
@@ -15,11 +15,15 @@ class Verdict:
     """Who won. `outcome` is one of wins, reversed, tie, single, chance, apart.
 
     A network that was trained with several seeds is judged by all of them; `chosen` is its training that is best on validation.
+    `apart` are networks that share no test images with it, so that they cannot be compared; `above` all that beat the majority
+    class.
     """
 
     outcome: str
     group: Group
     rivals: list[Comparison]
+    apart: list[Group]
+    above: list[Group]
 
     @property
     def chosen(self) -> Result:
@@ -28,20 +32,14 @@ class Verdict:
 
     @property
     def contenders(self) -> list[Group]:
-        """The chosen network and those it is compared with."""
-        return [self.group, *(rival.second for rival in self.rivals)]
+        """The chosen network and those it is, or should be, compared with."""
+        return [self.group, *(rival.second for rival in self.rivals), *self.apart]
 
 
 def against(chosen: Group, others: list[Group]) -> list[Comparison]:
     """The chosen network compared with each of the others that shares test images with it, corrected together."""
     pairs = [compare(chosen, other) for other in others if other.number != chosen.number]
     return adjust([pair for pair in pairs if pair is not None])
-
-
-def beats_majority(shown: Result | Group) -> bool:
-    """Whether the test accuracy lies, with its whole 95% interval, above always answering the most frequent class."""
-    test = scores(shown, "test")
-    return bool(test["accuracy_interval"][0] > test["majority_accuracy"])
 
 
 def judge(results: list[Result]) -> Verdict:
@@ -56,16 +54,17 @@ def judge(results: list[Result]) -> Verdict:
         best_of_model.setdefault(group.model, group)
     candidates = [group for model, group in best_of_model.items() if model != chosen.model] or others[:1]
     rivals = against(chosen, candidates)
-    return Verdict(_outcome(chosen, candidates, rivals), chosen, rivals)
+    compared = [rival.second for rival in rivals]
+    apart = [group for group in candidates if group not in compared]
+    above = [group for group in (chosen, *others) if beats_majority(group)]
+    return Verdict(_outcome([chosen, *candidates], rivals, above), chosen, rivals, apart, above)
 
 
-def _outcome(chosen: Group, candidates: list[Group], rivals: list[Comparison]) -> str:
-    if not any(beats_majority(group) for group in [chosen, *candidates]):
+def _outcome(contenders: list[Group], rivals: list[Comparison], above: list[Group]) -> str:
+    if not any(group in above for group in contenders):
         return "chance"
-    if not candidates:
-        return "single"
-    if len(rivals) < len(candidates):
-        return "apart"
+    if not rivals:
+        return "apart" if contenders[1:] else "single"
     if any(rival.shown and rival.difference < 0 for rival in rivals):
         return "reversed"
     return "wins" if all(rival.shown for rival in rivals) else "tie"

@@ -182,7 +182,9 @@ def write_evaluate(folder: Path, run: Run, ingest: Path, data: Data) -> None:
     answers = shown.assign(predicted=[data.classes[i] for i in predicted], correct=(~wrong).astype(int), loss=losses)
     pd.concat([answers, shares], axis=1).to_csv(folder / "predictions.csv", index=False)
     modes = {"inference": {"accuracy": run.accuracy, "loss": 0.1}, "batch_statistics": {"accuracy": run.accuracy, "loss": 0.1}}
-    metrics: dict[str, Any] = {"classes": list(data.classes), "train_modes": {"images": 256, **modes}}
+    majority = answers.loc[shown["split"] == "test", "label"].mode()[0]
+    metrics: dict[str, Any] = {"classes": list(data.classes), "majority_class": majority}
+    metrics["train_modes"] = {"images": 256, **modes}
     metrics |= {"parameters": PARAMETERS[run.model], "trainable_parameters": PARAMETERS[run.model]}
     parts = {split: (shown["split"] == split).to_numpy() for split in ("validation", "test")}
     for split, chosen in parts.items():

@@ -196,6 +196,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "reporting/agreement.py",
             "reporting/audit.py",
             "reporting/backends.py",
+            "reporting/baseline.py",
             "reporting/calibration.py",
             "reporting/content.py",
             "reporting/contrast.py",

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, t
 
 from kpipe.stage import Branch
-from stages.reporting import scores, summary, tables
-from stages.reporting.paired import compare
+from stages.reporting import contrast, scores, summary, tables
+from stages.reporting.paired import compare, paired_test
 from stages.reporting.results import Result, read_results
 from stages.reporting.seeds import Group, groups, ranked
 from stages.reporting.two_level import critical, two_level
@@ -183,9 +183,48 @@ def test_only_seeds_that_both_have_are_compared(tmp_path: Path) -> None:
     assert pair is not None and pair.seeds == 2
     right = [np.mean([r.test["correct"] for r in group.results if r.axes["seed"] > 1]) for group in (first, second)]  # type: ignore[operator]
     assert pair.difference == pytest.approx(right[0] - right[1])
-    alone = Group(second.results[:1], "seed")
-    single = compare(first, alone)
-    assert single is not None and (single.seeds, single.model) == (1, None)
+
+
+def test_seeds_that_only_one_has_are_compared_in_their_order(tmp_path: Path) -> None:
+    late = runs(0.5, 0.5, 0.85, 0.96, 0.96, model="vgg16")[2:]
+    first, second = groups(results(tmp_path, *runs(0.85, 0.85, 0.96), *late))
+    pair = compare(first, second)
+    assert pair is not None and pair.model is not None and pair.seeds == 3
+    means = [np.mean([r.test["correct"] for r in group.results]) for group in (first, second)]
+    assert pair.difference == pytest.approx(means[0] - means[1]) and pair.difference < 0 and not pair.shown
+
+
+def test_a_network_that_was_trained_once_is_compared_with_all_trainings_of_the_other(tmp_path: Path) -> None:
+    made = results(tmp_path, *runs(0.96, 0.8, 0.8), *runs(0.8, 0.8, model="vgg16"))
+    first, second = groups(made)
+    once = Group(second.results[:1], "seed")
+    for pair, sign in ((compare(first, once), 1), (compare(once, first), -1)):
+        assert pair is not None and pair.seeds == 3 and pair.trained_once is once and not pair.shown
+        mean = np.mean([r.test["correct"] for r in first.results]) - np.mean(once.lead.test["correct"])
+        assert pair.difference == pytest.approx(sign * mean)
+        told = contrast.comparison(pair)
+        assert "in the mean of 3 trainings against the only one of VGG16 (seed 1), whose own seed is not accounted for" in told
+
+
+def test_seeds_and_images_that_do_not_vary_are_judged_as_one_training(tmp_path: Path) -> None:
+    first, second = groups(results(tmp_path, *runs(0.9, 0.9), *runs(0.9, 0.9, model="vgg16")))
+    for result in first.results:
+        result.test["correct"] = True
+    for result in second.results:
+        result.test["correct"] = False
+    pair = compare(first, second)
+    assert pair is not None and pair.difference == 1 and pair.shown and pair.p < 1e-9
+    assert 0.9 < pair.interval[0] < pair.interval[1] == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_interval_over_seeds_holds_the_difference_that_was_seen(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(50):
+        right = rng.random((2, 2, 20)) < np.array([0.95, 0.9])[:, None, None]
+        alone = right[0].astype(float) - right[1]
+        (low, high), p, _ = paired_test(alone)
+        assert low <= alone.mean() <= high and low < high and (low > 0 or high < 0) == (p < 0.05)
 
 
 def test_networks_that_agree_on_everything_show_no_difference(tmp_path: Path) -> None:

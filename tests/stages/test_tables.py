@@ -10,10 +10,11 @@ import pytest
 from scipy.stats import binomtest
 
 from stages.reporting import backends, summary, tables, wording
+from stages.reporting.baseline import beats_majority
 from stages.reporting.paired import Comparison, adjust, compare, mcnemar, paired_interval
 from stages.reporting.results import Result, by_validation, read_results
 from stages.reporting.seeds import alone
-from stages.reporting.verdict import against, beats_majority, judge
+from stages.reporting.verdict import against, judge
 from tests.stages.fake_artifacts import Data, Run, branches
 
 FINDING = {
@@ -125,7 +126,60 @@ def test_nothing_wins_that_does_not_beat_the_majority_class(tmp_path: Path) -> N
     runs = [Run({"model": "resnet50"}, accuracy=0.5), Run({"model": "vgg16"}, model="vgg16", accuracy=0.45)]
     results = results_of(tmp_path, *runs, data=Data(classes=("a", "b")))
     assert not any(beats_majority(result) for result in results)
-    assert judge(results).outcome == "chance"
+    verdict = judge(results)
+    assert verdict.outcome == "chance"
+    assert summary.headline(verdict) == "Nothing is shown to beat always answering the most frequent class."
+
+
+def test_the_majority_class_is_beaten_on_the_same_images(tmp_path: Path) -> None:
+    [result] = results_of(tmp_path, Run({}), data=Data(classes=("a", "b"), test=200))
+    majority = (result.test["label"] == result.metrics["majority_class"]).to_numpy()
+    few = np.flatnonzero(~majority)[:6]
+    for gained, shown in ((few, True), (few[:5], False)):  # exact McNemar: 6 of 6 discordant images show it, 5 of 5 do not
+        result.test["correct"] = np.where(np.isin(np.arange(200), gained), True, majority)
+        assert beats_majority(result) is shown
+
+
+def test_guesses_beat_the_majority_class_as_seldom_as_the_test_says(tmp_path: Path) -> None:
+    [result] = results_of(tmp_path, Run({}), data=Data(classes=("a", "b"), test=200))
+    rng = np.random.default_rng(0)
+    beaten = []
+    for _ in range(800):
+        result.test["label"] = np.where(rng.random(200) < 0.5, "a", "b")
+        result.test["correct"] = rng.random(200) < 0.5
+        beaten.append(beats_majority(result))
+    assert np.mean(beaten) < 0.04  # 0.025 is half of the two-sided level
+
+
+def test_a_network_that_beats_the_majority_class_is_named_though_validation_chose_others(tmp_path: Path) -> None:
+    runs = [Run({"model": "resnet50", "rate": rate}, accuracy=accuracy) for rate, accuracy in ((1, 0.6), (2, 0.55), (3, 0.5))]
+    results = results_of(tmp_path, *runs, data=Data(classes=("a", "b"), test=200))
+    for result, right in zip(results, (100, 100, 190), strict=True):
+        result.test["correct"] = np.arange(200) < right
+        result.test["label"] = np.where(np.arange(200) % 2, "a", "b")
+    verdict = judge(results)
+    assert verdict.outcome == "chance" and [group.number for group in verdict.above] == [3]
+    expected = (
+        "Validation chose ResNet50 (rate 1), but only ResNet50 (rate 3) is shown to beat always answering the most frequent"
+    )
+    assert summary.headline(verdict) == f"{expected} class."
+
+
+def test_a_rival_without_common_test_images_does_not_hide_what_the_others_show(tmp_path: Path) -> None:
+    runs = [Run({"model": name}, model=model, accuracy=accuracy) for name, model, accuracy in (
+        ("resnet50", "resnet50", 0.97), ("vgg16", "vgg16", 0.7))]  # fmt: skip
+    first, second = results_of(tmp_path / "a", *runs)
+    [third] = results_of(tmp_path / "b", Run({"model": "other"}, accuracy=0.6), data=Data(name="more"))
+    third.pixels["name"] = "Other"
+    object.__setattr__(third, "number", 3)
+    third.test.index = "other/" + third.test.index
+    third.__dict__["tested"] = b"other"
+    verdict = judge([first, second, third])
+    assert verdict.outcome == "wins" and [group.model for group in verdict.apart] == ["Other"]
+    assert summary.headline(verdict) == "ResNet50 wins against VGG16."
+    told = summary.sentences(verdict)
+    assert any(sentence.endswith("shares no test images with ResNet50: not compared.") for sentence in told)
+    assert any("a difference (exact McNemar" in sentence for sentence in told)
 
 
 def test_one_branch_is_told_without_a_rival(tmp_path: Path) -> None:
