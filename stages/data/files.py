@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,19 @@ class Found:
     folders: list[str] = field(default_factory=list)
     unusable: list[tuple[str, str]] = field(default_factory=list)  # name, reason
     ignored: int = 0  # hidden and system entries; a folder counts once
+
+    def without(self, folders: Collection[str]) -> Found:
+        """The same without what lies in these folders right below."""
+
+        def stays(name: str) -> bool:
+            return name.partition("/")[0] not in folders
+
+        return Found(
+            [candidate for candidate in self.candidates if stays(candidate.name)],
+            [name for name in self.folders if stays(name)],
+            [(name, reason) for name, reason in self.unusable if stays(name)],
+            self.ignored,
+        )
 
 
 def find(folder: Path) -> Found:

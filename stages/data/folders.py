@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +16,15 @@ from stages.data.splits import Layout, layout, listed
 Nested = Literal["join", "error"]
 
 
-def read(stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: str = "") -> DataSet:
+def read(
+    stage: Stage, folder: Path, look: Look, nested: Nested = "join", name: str = "", leave_out: Collection[str] = ()
+) -> DataSet:
     """The data set below a folder, its files decoded; StageError where its layout is none that a data set has.
 
-    `nested` says what becomes of images in folders below their class's; `name` is the data set's where it is not the folder's.
+    `nested` says what becomes of images in folders below their class's; `name` is the data set's where it is not the folder's;
+    `leave_out` are folders right below it that are no part of it.
     """
-    found = find(folder)
+    found = find(folder).without(leave_out)
     name = name or folder.name
     try:
         how = layout(found.folders)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kpipe.stage import Stage, StageError
 from stages.data import assignment, duplicates, folders, inspection, splits
+from stages.data.datasets import DataSet
 from stages.data.duplicates import Copies
 from stages.data.images import Look
 from stages.data.labels import sample
@@ -65,10 +66,14 @@ class Folder:
 def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
     """The pictures below a folder, stretched to a size; StageError where it is no data set."""
     if not path.is_dir():
-        raise StageError(f"{path}: no such folder", hint=LAYOUT)
-    found = folders.read(stage, path, Look(size))
+        raise StageError(f"{path}: {'a file, no folder' if path.exists() else 'no such folder'}", hint=LAYOUT)
+    beside = unneeded(path)
+    found = folders.read(stage, path, Look(size), leave_out=beside)
+    if beside:
+        stage.notice(f"left out in {path.name}: {', '.join(f'{name}/' for name in beside)}")
     if found.skipped:
         stage.notice(found.bad("skipped"))
+    found = test_as_validation(stage, found)
     splits.check_classes(found.items, found.classes, found.given)
     shares = {} if "validation" in found.given else {"validation": VALIDATION}
     if shares:
@@ -83,6 +88,24 @@ def read(stage: Stage, path: Path, size: tuple[int, int]) -> Folder:
         return Pictures(np.stack([found.pixels(item) for item in chosen]), np.array(labels, np.int32), chosen)
 
     return Folder(found.classes, some("train"), some("validation"), items, copies, own_split=not shares)
+
+
+def unneeded(path: Path) -> list[str]:
+    """Folders beside train/ that hold neither validation images nor, where there are none, test images."""
+    tops = {place.name: splits.FOLDER_NAMES.get(place.name.lower()) for place in sorted(path.iterdir()) if place.is_dir()}
+    judged = "validation" if "validation" in tops.values() else "test"
+    if "train" not in tops.values() or judged not in tops.values():
+        return []
+    return [name for name, split in tops.items() if split not in ("train", judged) and not name.startswith(".")]
+
+
+def test_as_validation(stage: Stage, found: DataSet) -> DataSet:
+    """The data set with its test images for validation ones, where it has no others."""
+    if "test" not in found.given:
+        return found
+    stage.notice(f"{found.name} has no validation folder: its test images stand for it")
+    items = [replace(item, split="validation") if item.split == "test" else item for item in found.items]
+    return replace(found, items=items, given=["train", "validation"])
 
 
 def spread(stage: Stage, items: Sequence[Item], shares: Mapping[str, float], copies: Copies) -> list[Item]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -75,7 +76,7 @@ class Foreign:
             self.features = result
         return result
 
-    @property
+    @cached_property
     def entry(self) -> Entry | None:
         """The network cut where its first convolution takes the pixels; None where it cannot be cut there."""
         if self.convolution is None:
@@ -133,8 +134,10 @@ def as_probabilities(values: NDArray[np.float32]) -> NDArray[np.float32]:
     if values.shape[1] == 1:
         second = values[:, 0] if within(values) else expit(values[:, 0])
         return np.stack([1 - second, second], axis=1).astype(np.float32)
-    if within(values) and (sums := values.sum(axis=1, keepdims=True)).all():
-        return (values / np.where(np.abs(sums - 1) > ROUNDED, sums, 1)).astype(np.float32)
+    if within(values) and (sums := values.sum(axis=1, keepdims=True)).any():
+        shares = np.where(sums > 0, values, 1)  # none of the classes is as good as any
+        sums = shares.sum(axis=1, keepdims=True)
+        return (shares / np.where(np.abs(sums - 1) > ROUNDED, sums, 1)).astype(np.float32)
     scaled: NDArray[np.float32] = softmax(values, axis=1).astype(np.float32)
     return scaled
 

@@ -125,10 +125,13 @@ def remembered(distances: dict[str, float]) -> str | None:
     """The contract whose pixels the first BatchNormalization remembers; None where it is none of those that are known.
 
     It may remember what it is given as well: then the two differ in what its statistics do not show, as the channels' order.
+    Where it knows what it is given clearly better than the pixels of any contract, it was made for that.
     """
     if not distances:
         return None
     first, second = sorted((name for name in distances if name), key=distances.__getitem__)[:2]
+    if distances[""] <= NEAR and distances[""] < CLEAR * distances[first]:
+        return None
     alike = distances[first] <= distances[""] + NEAR
     return first if alike and (distances[first] <= NEAR or distances[first] < CLEAR * distances[second]) else None
 
@@ -155,6 +158,7 @@ def pixels_given(entry: Entry, images: NDArray[Any]) -> Pixels:
 def mismatch(measured: Pixels, wanted: Pixels) -> float:
     """The largest difference of a channel's mean, in standard deviations, or of a standard deviation's logarithm."""
     axes = (0, 1, 2)
+    measured, wanted = measured.astype(np.float64), wanted.astype(np.float64)  # a network may compute in 16 bits
     spread, spread_wanted = measured.std(axes) + 1e-6, wanted.std(axes) + 1e-6
     shift = np.abs(measured.mean(axes) - wanted.mean(axes)) / spread_wanted
     return float(max(shift.max(), np.abs(np.log(spread / spread_wanted)).max()))

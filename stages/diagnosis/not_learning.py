@@ -52,7 +52,7 @@ def find(seen: Seen, blamed: Sequence[Finding] = ()) -> Finding | None:
         "loss_first": loss[0],
         "loss_last": loss[-1],
         "loss_of_knowing_the_shares_alone": seen.entropy,
-        "accuracy_last": accuracy[-1] if len(accuracy) else seen.train.accuracy,
+        "accuracy_last": seen.reached,
         "accuracy_of_the_most_frequent_class": seen.majority,
         "epochs": len(loss),
     }
@@ -71,8 +71,10 @@ def explained(seen: Seen, evidence: dict[str, Any], rule: str, by: Sequence[Find
 
 
 def penalised(seen: Seen) -> bool:
-    """Whether the losses hold a penalty on the weights, so large that they cannot be compared with those of guesses."""
-    return bool(seen.settings.get("penalty", 0.0) > PENALTY * seen.entropy)
+    """Whether the losses cannot be compared with those of guesses: they hold a large penalty on the weights, or (None) are no
+    cross-entropies of the classes at all."""
+    penalty = seen.settings.get("penalty", 0.0)
+    return penalty is None or bool(penalty > PENALTY * seen.entropy)
 
 
 def crept(loss: NDArray[np.float64]) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from stages.diagnosis.finding import Finding
+
 GREW = 1.5  # size of a kernel, in that of a fresh one, which no draw has by chance
 
 
@@ -30,6 +32,22 @@ def saturates(model: keras.Model) -> bool:
     last = model.layers[-1]
     kinds = (keras.activations.softmax, keras.activations.sigmoid)
     return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) in kinds
+
+
+def find(model: keras.Model) -> Finding | None:
+    """The finding where the last layer is a softmax of one unit, which gives 1 whatever it is shown."""
+    last = model.layers[-1]
+    softmax = isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
+    if not softmax or model.outputs[0].shape[-1] != 1:
+        return None
+    return Finding(
+        rule="softmax-of-one",
+        severity="error",
+        title="The last layer is a softmax of one unit",
+        cause=f'The softmax of "{last.name}" divides one value by itself: every image gets 1, and nothing can be learned.',
+        evidence={"units": 1},
+        fix='keras.layers.Dense(1, activation="sigmoid") with binary_crossentropy, or one unit a class',
+    )
 
 
 def size(values: Any) -> float:

@@ -46,32 +46,42 @@ def find(seen: Seen) -> Finding | None:
     )
 
 
-def kept(history: Sequence[Row], validation: Split) -> int:
-    """The best epoch, from 1, where the network's own validation loss is nearer to that one's than to the last one's; else 0."""
-    losses = np.array([row["val_loss"] for row in history if "val_loss" in row])
-    if len(losses) < len(history) or not np.isfinite(losses).all() or not len(losses):
+def kept(history: Sequence[Row], validation: Split, penalty: float | None = 0.0) -> int:
+    """The best epoch, from 1, where what the network does on validation images is nearer to that one's than to the last one's;
+    else 0.
+
+    By the loss, to which the history adds a `penalty` on the weights; by the accuracy where the history's loss is another one
+    (`penalty` None).
+    """
+    by = "val_accuracy" if penalty is None else "val_loss"
+    losses, told = (np.array([row.get(name, np.nan) for row in history]) for name in ("val_loss", by))
+    if not len(losses) or not (np.isfinite(losses).all() and np.isfinite(told).all()):
         return 0
-    own, best = float(validation.losses.mean()), int(losses.argmin())
-    return best + 1 if abs(own - losses[best]) < abs(own - losses[-1]) else 0
+    own = validation.accuracy if penalty is None else float(validation.losses.mean()) + penalty
+    best = int(losses.argmin())
+    return best + 1 if abs(own - told[best]) < abs(own - told[-1]) else 0
 
 
 def by_heart(seen: Seen) -> Finding | None:
-    """All training images are known, and far fewer of validation, though its loss does not rise: too few images to learn from."""
-    training = seen.column("accuracy")
-    if not len(training):
-        return None
-    gap = training[-1] - seen.validation.accuracy
-    if training[-1] < KNOWN or gap < FAR_BEHIND or not above_interval(seen, training[-1]):
+    """All training images are known, and far fewer of validation, though its loss hardly rises: too few images to learn from."""
+    training = seen.reached
+    gap = training - seen.validation.accuracy
+    if training < KNOWN or gap < FAR_BEHIND or not above_interval(seen, training):
         return None
     return Finding(
         rule="overfitting",
         severity="note",
         title="The network knows its training images by heart",
-        cause=f"Training accuracy is {training[-1]:.2f}, {gap:.2f} above validation, whose loss does not rise: "
+        cause=f"Training accuracy is {training:.2f}, {gap:.2f} above validation{hardly_rises(seen)}: "
         f"{len(seen.training_labels)} training images do not tell it more.",
         evidence={"gap": gap, "training_images": len(seen.training_labels), **size(seen)},
         fix=fix(seen) if flat_and_large(seen) else None,
     )
+
+
+def hardly_rises(seen: Seen) -> str:
+    """What the history tells of the validation loss."""
+    return ", whose loss hardly rises" if len(seen.column(seen.watched)) else ""
 
 
 def above_interval(seen: Seen, accuracy: float) -> bool:
@@ -147,8 +157,7 @@ def stopped_early(seen: Seen) -> Finding | None:
 
 def done(seen: Seen) -> bool:
     """Whether nearly all training images are recognised."""
-    accuracy = seen.column("accuracy")
-    return bool((accuracy[-1] if len(accuracy) else seen.train.accuracy) > 0.95)
+    return seen.reached > 0.95
 
 
 def deviation(seen: Seen) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from kpipe.stage import Stage, StageError
 from stages.data.labels import sample
 from stages.diagnosis.folder import Folder
 from stages.diagnosis.foreign import Foreign, probabilities
+from stages.diagnosis.input_scale import LOOKED_AT, NEAR, batchnorm_distance, pixels_given
 from stages.diagnosis.misaligned import BY_CHANCE, best_naming, guessed
 from stages.diagnosis.seen import Split
 from stages.pixels import CONTRACTS, Contract, apply
@@ -21,13 +23,15 @@ FIRST = 32  # of them, after which those that are clearly worse are left out
 CLEARLY = 4.0  # standard errors of the mean difference
 BETTER = 0.1  # accuracy on training images with which other pixels than raw ones are taken for what the program gave
 SURER = 0.05  # probability of the right class, likewise: untrained weights may tell images apart, but are not sure
+ALIKE = 0.05  # accuracy by which the pixels that the first BatchNormalization remembers may be behind others
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """How well a network knows training images: accuracy, the probability of its class for each image (N,), and the probability
-    that guesses are as good."""
+    """How well a network knows training images of so many classes: accuracy, the probability of its class for each image (N,),
+    and the probability that guesses are as good."""
 
+    classes: int
     accuracy: float
     own: NDArray[np.float32]
     luck: float
@@ -64,42 +68,66 @@ class Trial:
         """What predictions for the first images show."""
         return knowledge(Split(values, self.labels[: len(values)]), self.classes)
 
-    def worth(self, raw: NDArray[np.float32]) -> dict[str, Knowledge]:
+    def worth(self, raw: NDArray[np.float32], keep: str | None = None) -> dict[str, Knowledge]:
         """What the network knows with each way to scale pixels that may be the best one, `raw` being predictions without any.
 
-        The first images tell which may be.
+        The first images tell which may be, and `keep` is one.
         """
         first = {name: self.predicted(name, slice(FIRST)) for name in CONTRACTS if name != "none"} | {"none": raw[:FIRST]}
         known = {name: self.known(values) for name, values in first.items()}
         best = max(known.values(), key=lambda found: found.probability)
-        left = [name for name, found in known.items() if name != "none" and not found.clearly_less_than(best)]
+        left = [name for name, found in known.items() if name != "none" and (name == keep or not found.clearly_less_than(best))]
         whole = {name: np.concatenate([first[name], self.predicted(name, slice(FIRST, None))]) for name in left}
         return {"none": self.known(raw), **{name: self.known(values) for name, values in whole.items()}}
 
 
 def contract(stage: Stage, network: Foreign, pictures: Folder) -> Contract:
-    """The contract by which the program scales pixels before the network: that with which it knows its training images best.
+    """The contract by which the program scales pixels before the network: the one that its first BatchNormalization remembers,
+    where the network knows its training images with it; else the one with which it knows them best.
 
     Whatever it calls the classes: that is another rule's matter.
     """
     some = sample(np.arange(len(pictures.train.labels)), TRIED, 0)
     trial = Trial(network, pictures.train.images[some], pictures.train.labels[some], len(pictures.classes))
     raw = trial.predicted("none")
-    as_they_are = trial.known(raw)
-    whole_numbers = "int" in network.whole.inputs[0].dtype
-    if whole_numbers or as_they_are.accuracy >= 1 - BETTER:  # no other could be so much better
+    if "int" in network.whole.inputs[0].dtype:
         return CONTRACTS["none"]
-    known = trial.worth(raw)
+    kept, as_they_are = remembered(network, trial.images), trial.known(raw)
+    if as_they_are.accuracy >= 1 - BETTER and kept in ("none", None):  # no other could be so much better
+        return CONTRACTS["none"]
+    known = trial.worth(raw, kept)
+    name = chosen(known, kept)
+    if name != "none":
+        stage.notice(
+            f'the network knows its training images best with pixels scaled as "{name}" (accuracy {known[name].accuracy:.2f}; '
+            f"as they are {as_they_are.accuracy:.2f}): the program is taken to scale them so before the network"
+        )
+    return CONTRACTS[name]
+
+
+def chosen(known: Mapping[str, Knowledge], kept: str | None) -> str:
+    """The contract among those that were tried; "none" where no other one is clearly better. `kept` is the remembered one.
+
+    That one need only be as good as others: pixels that are far larger than a network's own make it surer.
+    """
+    raw, most = known["none"], max(found.accuracy for found in known.values())
+    if kept and known[kept].accuracy >= most - ALIKE and known[kept].luck <= BY_CHANCE:
+        return kept
     name = max(known, key=lambda name: known[name].probability)
     best = known[name]
-    surer = best.probability - as_they_are.probability > min(SURER, 1 / trial.classes)
-    if not (surer and best.accuracy - as_they_are.accuracy > BETTER) or best.luck > BY_CHANCE:
-        return CONTRACTS["none"]
-    stage.notice(
-        f'the network knows its training images best with pixels scaled as "{name}" (accuracy {best.accuracy:.2f}; '
-        f"as they are {as_they_are.accuracy:.2f}): the program is taken to scale them so before the network"
-    )
-    return CONTRACTS[name]
+    surer = best.probability - raw.probability > min(SURER, 1 / best.classes)
+    return name if surer and best.accuracy - raw.accuracy > BETTER and best.luck <= BY_CHANCE else "none"
+
+
+def remembered(network: Foreign, images: NDArray[np.uint8]) -> str | None:
+    """The contract whose pixels the first BatchNormalization knows, if it knows those of any."""
+    entry = network.entry
+    if entry is None or entry.first is None:
+        return None
+    given = {name: pixels_given(entry, apply(CONTRACTS[name], images[:LOOKED_AT])) for name in CONTRACTS}
+    distances = {name: batchnorm_distance(entry, pixels) for name, pixels in given.items()}
+    near = {name: distance for name, distance in distances.items() if distance is not None and distance <= NEAR}
+    return min(near, key=near.__getitem__) if near else None
 
 
 def knowledge(split: Split, classes: int) -> Knowledge:
@@ -111,4 +139,4 @@ def knowledge(split: Split, classes: int) -> Knowledge:
         naming, luck = list(range(classes)), split.by_chance
     named = np.nan_to_num(split.probabilities[:, np.argsort(naming)])
     own = named[np.arange(len(split.labels)), split.labels]
-    return Knowledge(float((named.argmax(axis=1) == split.labels).mean()), own, luck)
+    return Knowledge(classes, float((named.argmax(axis=1) == split.labels).mean()), own, luck)

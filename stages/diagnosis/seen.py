@@ -131,6 +131,12 @@ class Seen:
         return np.array([row[name] for row in self.history if name in row], np.float64)
 
     @property
+    def reached(self) -> float:
+        """Training accuracy at the end: by the history, or measured where that does not tell."""
+        told = self.column("accuracy")
+        return float(told[-1]) if len(told) else self.train.accuracy
+
+    @property
     def watched(self) -> str:
         """How the history calls the validation loss by which the epoch was chosen."""
         return str(self.settings.get("watched", "val_loss"))

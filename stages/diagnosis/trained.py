@@ -13,7 +13,7 @@ Rule = Callable[[Seen], Finding | None]
 CAUSES: tuple[Rule, ...] = (misaligned.find, imbalance.find, weights.random_frozen, weights.frozen_moved, weights.unfrozen_stayed)
 SYMPTOMS: tuple[Rule, ...] = (validation_stuck.collapse, validation_stuck.find)  # the first of them is enough
 EXPLAIN = {  # rules whose errors leave validation at chance
-    *("input-scale", "batchnorm-gap", "labels-misaligned"),
+    *("input-scale", "batchnorm-gap", "labels-misaligned", "validation-skew", "softmax-of-one"),
     *("learning-rate-high", "learning-rate-low", "random-backbone", "not-learning", "dead-units", "saturated-outputs"),
 }
 FOLLOWS = {"learning-rate-low": ("unfreezing-without-effect",)}  # rule -> those that would only say the same

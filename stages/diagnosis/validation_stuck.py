@@ -20,24 +20,24 @@ def find(seen: Seen) -> Finding | None:
 
     Silent also where so few validation images cannot tell chance from half-way to training.
     """
-    training = seen.column("accuracy")
-    if not len(training) or training[-1] - seen.validation.accuracy < GAP:
+    training = seen.reached
+    if training - seen.validation.accuracy < GAP:
         return None
     majority = seen.validation.majority
     if seen.validation.by_chance < UNLIKELY or seen.validation.accuracy > majority + GAP / 2:
         return None
-    if seen.validation.interval()[1] > (majority + training[-1]) / 2:
+    if seen.validation.interval()[1] > (majority + training) / 2:
         return None
     name, share = most_predicted(seen)
     only = f'; {100 * share:.0f} % of the validation images are called "{name}"' if collapsed(seen) else ""
     return Finding(
         rule="validation-at-chance",
         severity="error",
-        title="Validation stays at chance while training improves",
-        cause=f"Training reaches {training[-1]:.2f}, validation {seen.validation.accuracy:.2f}, where naming the most frequent "
-        f"class gives {majority:.2f}{only}.",
+        title=title(seen),
+        cause=f"Training reaches {training:.2f}{or_not(seen)}, validation {seen.validation.accuracy:.2f}, where naming the most "
+        f"frequent class gives {majority:.2f}{only}.",
         evidence={
-            "accuracy": training[-1],
+            "accuracy": training,
             "val_accuracy": seen.validation.accuracy,
             "majority": majority,
             "train_accuracy_inference": seen.train.accuracy,
@@ -47,11 +47,29 @@ def find(seen: Seen) -> Finding | None:
     )
 
 
+def title(seen: Seen) -> str:
+    """What stays at chance: validation, or all that the network is shown."""
+    return f"{'All images stay' if unknown(seen) else 'Validation stays'} at chance while training improves"
+
+
+def or_not(seen: Seen) -> str:
+    """What is to be said where the training images are at chance too."""
+    if not unknown(seen):
+        return ""
+    return f" by its history, but {seen.train.accuracy:.2f} as the network is here (other weights, other pixels, or another mode)"
+
+
+def unknown(seen: Seen) -> bool:
+    """Whether the network does not know its training images either, as it is."""
+    return seen.train.accuracy <= seen.train.majority + GAP / 2
+
+
 def collapse(seen: Seen) -> Finding | None:
     """Nearly all validation images are called the same, which they are not."""
     if not collapsed(seen):
         return None
     name, share = most_predicted(seen)
+    level = levelled(seen)
     return Finding(
         rule="one-class",
         severity="error",
@@ -59,9 +77,9 @@ def collapse(seen: Seen) -> Finding | None:
         cause=f'{100 * share:.0f} % of the validation images are called "{name}", and '
         f"{100 * true_share(seen):.0f} % of them are.",
         evidence={"most_predicted_share": share, "true_share": true_share(seen), "val_accuracy": seen.validation.accuracy},
-        effect=Effect(
-            seen.validation.accuracy, levelled(seen), "validation accuracy, all classes made equally likely on average"
-        ),
+        effect=Effect(seen.validation.accuracy, level, "validation accuracy, all classes made equally likely on average")
+        if level > seen.validation.accuracy
+        else None,
         confidence=0.6,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import keras
 
 from kpipe.stage import StageError
 
+OWN_CODE = "kpipe runs no code that a file brings: put Keras's own layers in its place, load the weights into them, and save that"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can carry
 
 
@@ -26,12 +28,29 @@ def read(path: Path) -> keras.Model:
 def read_foreign(path: Path, hint: str) -> keras.Model:
     """The model in a file that a person names; StageError where there is none, or it cannot be read."""
     if not path.is_file():
-        raise StageError(f"{path}: no such file", hint=hint)
+        raise StageError(f"{path}: {'a folder, no file' if path.is_dir() else 'no such file'}", hint=hint)
     try:
         return read(path)
     except Exception as e:  # Keras raises whatever a damaged or foreign archive makes it raise
+        said = f"{e} {e.__context__ or ''}"
+        if own := re.search(r"Could not locate (?:class|function) '([^']+)'", said):
+            raise StageError(f"{path.name} needs {own[1]}, which is code of its program's own", hint=OWN_CODE) from None
+        if "Lambda" in said:
+            raise StageError(f"{path.name} has a Lambda layer, whose code is not run", hint=OWN_CODE) from None
         says = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise StageError(f"{path.name} cannot be read as a Keras model: {says}") from None
+        raise StageError(f"{path.name} cannot be read as a Keras model: {says}", hint=hint) from None
+
+
+def compiled_loss(path: Path) -> str | None:
+    """The loss that a .keras file says its model was compiled with, as Keras names the function; None where it says none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            loss = (json.loads(archive.read("config.json")).get("compile_config") or {}).get("loss")
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+    if isinstance(loss, dict):  # an object, or a function
+        loss = loss.get("config") if loss.get("class_name") == "function" else loss.get("class_name")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss).lower() if isinstance(loss, str) else None
 
 
 @contextmanager

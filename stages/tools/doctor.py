@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kpipe.stage import Stage, StageError
 from stages import json_files
-from stages.diagnosis import folder, label_errors, not_learning, output_layer, overfitting, trained
+from stages.diagnosis import course, folder, label_errors, not_learning, output_layer, overfitting, trained, validation_skew
 from stages.diagnosis.finding import Finding
+from stages.diagnosis.folder import Folder
 from stages.diagnosis.foreign import Foreign
 from stages.diagnosis.patient import Patient
-from stages.diagnosis.seen import Row, Seen
+from stages.diagnosis.seen import Seen
 from stages.network import device, keras_files
 from stages.reporting.results import read_results
 
-HISTORY = "--history takes a CSV file as keras.callbacks.CSVLogger writes it"
-COLUMNS = {  # what Keras calls it elsewhere
-    f"{split}{name}": f"{split}accuracy"
-    for split in ("", "val_")
-    for name in ("acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy")
-}
-READ = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
-NOTHING = ("", "NA", "None")
 FIXES = {  # in Keras, for who has no pipeline file
-    "batchnorm-gap": "call the backbone with training=False, or set layer.trainable = False for its BatchNormalization layers",
+    "batchnorm-gap": "call a pretrained backbone with training=False; give layers that learn from scratch a shorter memory: "
+    "keras.layers.BatchNormalization(momentum=0.9)",
     "leakage": "take the validation images that are among the training images out of the training folder",
     "imbalance": "model.fit(..., class_weight={0: ..., 1: ...}), inverse to how frequent the classes are",
     "learning-rate-high": "a tenth of the learning rate, and again until the loss falls from the first epoch on",
@@ -35,6 +28,9 @@ FIXES = {  # in Keras, for who has no pipeline file
     "overfitting": "model.fit(..., callbacks=[keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)])",
     "unfinished": "model.fit(...) for more epochs",
 }
+
+
+CROSS_ENTROPIES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
 
 
 def run(stage: Stage, *, model: str = "", data: str = "", history: str = "") -> None:
@@ -64,21 +60,23 @@ def examine(stage: Stage, model: str, data: str, history: str) -> list[Finding]:
     network = read_network(Path(model))
     pictures = folder.read(stage, Path(data), network.whole.inputs[0].shape[1:3])
     patient = Patient.of(stage, network, pictures)
-    rows = read_history(Path(history)) if history else ()
+    rows = course.read(stage, Path(history)) if history else ()
+    added = penalty(stage, network, Path(model)) if history else 0.0
     seen = Seen(
         classes=pictures.classes,
         train=patient.splits["train"],
         validation=patient.splits["validation"],
         training_labels=pictures.training_labels,
         history=rows,
-        chosen=overfitting.kept(rows, patient.splits["validation"]) if pictures.own_split else 0,
+        chosen=overfitting.kept(rows, patient.splits["validation"], added) if pictures.own_split else 0,
         changes=output_layer.changes(network.whole),
         silent=patient.silent,
-        settings={"penalty": penalty(network), "saturates": output_layer.saturates(network.whole)},
+        settings={"penalty": added, "saturates": output_layer.saturates(network.whole)},
     )
-    if history and not_learning.penalised(seen):
+    if added and not_learning.penalised(seen):
         stage.notice("the losses of the history hold a penalty on the weights: whether they are those of guesses is not judged")
-    known = [*patient.measured(), *patient.leaked(seen)]
+    known = [finding for finding in (output_layer.find(network.whole), skewed(pictures, seen)) if finding]
+    known += [*patient.measured(), *patient.leaked(seen)]
     found = [*known, *trained.find(seen, known)]
     found += label_errors.find(seen, [item.path for item in patient.pictures.validation.items], found)
     return [in_keras(finding) for finding in found]
@@ -104,25 +102,17 @@ def read_network(path: Path) -> Foreign:
     return Foreign(model)
 
 
-def penalty(network: Foreign) -> float:
-    """What regularizers add to the loss, at the weights as they are."""
-    return float(sum(map(float, network.model.losses)))
+def skewed(pictures: Folder, seen: Seen) -> Finding | None:
+    """The rule on how validation was prepared, where the folder's own validation images are looked at."""
+    return validation_skew.find(seen) if pictures.own_split else None
 
 
-def read_history(path: Path) -> list[Row]:
-    """Rows of a history; StageError where it is no CSV file with a loss."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = list(csv.DictReader(file))
-        rows: list[Row] = [known(row) for row in table]
-    except (OSError, ValueError, AttributeError, TypeError) as e:
-        raise StageError(f"{path}: {e}", hint=HISTORY) from None
-    if not rows or any("loss" not in row for row in rows):
-        raise StageError(f"{path.name} has no column loss", hint=HISTORY)
-    return rows
-
-
-def known(row: dict[str, str]) -> Row:
-    """The numbers of a row that rules look at, by Keras's own names; a metric of the program's own may be anything."""
-    told = {COLUMNS.get(name, name): value for name, value in row.items() if value not in NOTHING}
-    return {name: float(told[name]) for name in READ if name in told}
+def penalty(stage: Stage, network: Foreign, path: Path) -> float | None:
+    """What regularizers add to the loss, at the weights as they are; None where the loss is no cross-entropy of the classes."""
+    loss, units = keras_files.compiled_loss(path), network.whole.outputs[0].shape[-1]
+    if loss is None or loss in CROSS_ENTROPIES or (loss == "binary_crossentropy" and units == 1):
+        return float(sum(map(float, network.model.losses)))
+    stage.notice(
+        f"the losses of the history are those of {loss}: they are not compared with those of guesses, or of these images"
+    )
+    return None

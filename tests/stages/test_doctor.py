@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kpipe.stage import Branch, Stage, StageError
-from stages.diagnosis import folder, foreign_scale, scaled_before, units
+from stages.diagnosis import folder, foreign_scale, input_scale, output_layer, overfitting, scaled_before, units
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.foreign import Foreign, as_probabilities
 from stages.diagnosis.input_scale import Sample
 from stages.diagnosis.patient import Patient
 from stages.diagnosis.scaled_before import FIRST, Trial, knowledge
 from stages.diagnosis.seen import Split
+from stages.network import keras_files
 from stages.pixels import CONTRACTS, apply
 from stages.tools import doctor
 from tests.stages.fake_artifacts import Data, Run, branches
@@ -492,10 +493,181 @@ def test_broken_weights_and_several_outputs_are_refused(tmp_path: Path, pictures
         examined(tmp_path, keras.Model(model.inputs, [model.outputs[0], model.outputs[0] * 2]), pictures)
 
 
-def test_a_history_as_keras_writes_it(tmp_path: Path) -> None:
-    path = tmp_path / "history.csv"
-    path.write_text('\ufeffepoch,binary_accuracy,loss,val_binary_accuracy,val_loss,f1\n0,0.5,0.7,NA,NA,"[0.1, 0.2]"\n')
-    assert doctor.read_history(path) == [{"epoch": 0, "accuracy": 0.5, "loss": 0.7}]
+def gratings(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Stripes of two directions: what tells them apart is no brightness."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(count) % 2).astype(np.int32)
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE]
+    place = np.where(labels[:, None, None], rows, columns) * rng.uniform(0.7, 1.2, (count, 1, 1)) + rng.uniform(
+        0, 6, (count, 1, 1)
+    )
+    waves = rng.normal(120, 20, (count, 1, 1, 3)) + 50 * np.sin(place)[..., None] + rng.normal(0, 20, (count, SIZE, SIZE, 3))
+    return np.clip(waves, 0, 255).astype(np.uint8), labels
+
+
+def write_gratings(folder: Path, **counts: int) -> Path:
+    for number, (split, count) in enumerate(counts.items()):
+        for i, (shown, label) in enumerate(zip(*gratings(count, number), strict=True)):
+            place = folder / split / CLASSES[label]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(shown).save(place / f"{i:03}.png")
+    return folder
+
+
+def fitted(first: list[keras.layers.Layer], contract: str, epochs: int = 12) -> keras.Model:
+    """A small network from scratch, as a script trains it on the gratings with pixels scaled before it."""
+    keras.utils.set_random_seed(5)
+    convolutions = [
+        layer
+        for width in (8, 16)
+        for layer in (
+            keras.layers.Conv2D(width, 3, use_bias=False),
+            keras.layers.BatchNormalization(momentum=0.8),
+            keras.layers.ReLU(),
+            keras.layers.MaxPooling2D(),
+        )
+    ]
+    model = layered(*first, *convolutions, keras.layers.GlobalAveragePooling2D())
+    shown, labels = gratings(240, 0)
+    model.compile(keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(apply(CONTRACTS[contract], shown), labels, batch_size=20, epochs=epochs, verbose=0)
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_pixels_scaled_before_a_network_from_scratch_are_those_that_its_first_batchnorm_remembers(
+    tmp_path: Path, contract: str
+) -> None:
+    data = write_gratings(tmp_path / "gratings", train=240, validation=100)
+    found, stage = examined(tmp_path, fitted([], contract), data)
+    assert [finding["rule"] for finding in found if finding["severity"] != "note" or finding["rule"] == "input-scale"] == []
+    said = [notice for notice in stage.notices if "scaled as" in notice]
+    assert len(said) == (contract != "none") and all(f'scaled as "{contract}"' in notice for notice in said)
+
+
+@pytest.mark.slow
+def test_a_network_that_standardises_its_pixels_by_itself_was_made_for_these(tmp_path: Path) -> None:
+    standardise = keras.layers.Normalization()
+    standardise.adapt(gratings(240, 0)[0])
+    data = write_gratings(tmp_path / "gratings", train=240, validation=100)
+    for first in (standardise, keras.layers.BatchNormalization(momentum=0.8)):
+        found, stage = examined(tmp_path, fitted([first], "none"), data)
+        assert "input-scale" not in {finding["rule"] for finding in found} and stage.notices == []
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_pixels_of_sixteen_bits_are_the_same_pixels(dtype: str) -> None:
+    shown = gratings(64, 0)[0]
+    for name in ("unit", "caffe"):
+        pixels = apply(CONTRACTS[name], shown)
+        lower = keras.ops.convert_to_numpy(keras.ops.cast(pixels, dtype))
+        assert input_scale.mismatch(lower, pixels) < 0.01
+    assert input_scale.mismatch(lower, apply(CONTRACTS["unit"], shown)) > input_scale.TOLERANCE
+
+
+@pytest.mark.slow
+def test_a_script_that_prepares_validation_in_another_way_is_found_by_its_own_history(tmp_path: Path) -> None:
+    """The famous symptom: /255 twice for validation alone."""
+    data = write_gratings(tmp_path / "gratings", train=240, validation=100)
+    history = tmp_path / "history.csv"
+    rows = [f"{epoch},0.99,0.05,{0.5 + 0.01 * epoch},2.5" for epoch in range(6)]
+    history.write_text("\n".join(["epoch,accuracy,loss,val_accuracy,val_loss", *rows]))
+    model = fitted([keras.layers.Rescaling(1 / 255)], "none")
+    found, _ = examined(tmp_path, model, data, history)
+    [skew] = [finding for finding in found if finding["severity"] == "error"]
+    assert skew["rule"] == "validation-skew" and skew["effect"]["as_configured"] == 0.55 and skew["effect"]["with_fix"] > 0.9
+    history.write_text(history.read_text().replace("0.55,2.5", "0.95,0.2"))
+    assert "validation-skew" not in {finding["rule"] for finding in examined(tmp_path, model, data, history)[0]}
+
+
+def test_test_images_stand_for_validation_and_other_folders_are_left_out(tmp_path: Path) -> None:
+    data = write_gratings(tmp_path / "gratings", train=20, test=12)
+    stage = Stage(out=tmp_path / "out", store=tmp_path / "store")
+    found = folder.read(stage, data, (SIZE, SIZE))
+    assert found.own_split and len(found.validation.labels) == 12
+    assert stage.notices == ["gratings has no validation folder: its test images stand for it"]
+    write_gratings(data, val=8)
+    shutil.rmtree(data / "test" / CLASSES[0])  # a test folder without labels, and one of something else
+    (data / "models").mkdir()
+    stage = Stage(out=tmp_path / "more", store=tmp_path / "store")
+    found = folder.read(stage, data, (SIZE, SIZE))
+    assert len(found.validation.labels) == 8 and stage.notices == ["left out in gratings: models/, test/"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [
+        ("mse", "mse"),
+        (keras.losses.BinaryCrossentropy(), "binary_crossentropy"),
+        (keras.losses.categorical_crossentropy, "categorical_crossentropy"),
+        (None, None),
+    ],
+)
+def test_the_loss_that_a_network_was_trained_with_is_read(tmp_path: Path, loss: Any, named: str | None) -> None:
+    model = layered(keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D())
+    if loss:
+        model.compile(keras.optimizers.Adam(), loss=loss)
+    model.save(tmp_path / "model.keras")
+    assert keras_files.compiled_loss(tmp_path / "model.keras") == named
+    stage = Stage(out=tmp_path / "out", store=tmp_path / "store")
+    comparable = doctor.penalty(stage, Foreign(model), tmp_path / "model.keras") is not None
+    assert comparable == (named not in ("mse", "binary_crossentropy")) and len(stage.notices) == (not comparable)
+
+
+def test_the_best_weights_are_known_by_the_accuracy_where_the_loss_is_another_one() -> None:
+    course = [{"val_loss": loss, "val_accuracy": accuracy} for loss, accuracy in ((0.6, 0.6), (0.3, 0.9), (0.8, 0.7))]
+    labels = np.arange(10, dtype=np.int32) % 2
+    called = np.where(np.arange(10) < 9, labels, 1 - labels)
+    best = Split((0.8 * np.eye(2)[called] + 0.1).astype(np.float32), labels)
+    assert overfitting.kept(course, best, None) == 2
+    assert overfitting.kept([{**row, "val_accuracy": 0.9} for row in course[:2]] + course[2:], best, None) == 2
+    assert overfitting.kept([{"val_loss": 0.5}, {"val_loss": 0.7}], best, None) == 0
+    own = float(best.losses.mean())
+    with_penalty = [{"val_loss": own + 2}, {"val_loss": own + 2.5}]
+    assert overfitting.kept(with_penalty, best, 2.0) == 1
+    assert overfitting.kept([{"val_loss": own}, {"val_loss": own + 2.2}], best, 2.0) == 0
+
+
+class Own(keras.layers.Layer):  # type: ignore[misc]
+    """A layer that no other program has."""
+
+    def call(self, values: Any) -> Any:
+        return values
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [(Own(), "needs Own, which is code of its program's own"), (keras.layers.Lambda(abs), "has a Lambda layer")],
+)
+def test_code_that_a_file_needs_is_named_and_not_run(tmp_path: Path, layer: keras.layers.Layer, says: str) -> None:
+    keras.Sequential([keras.Input((4,)), layer, keras.layers.Dense(2)]).save(tmp_path / "model.keras")
+    with pytest.raises(StageError) as caught:
+        keras_files.read_foreign(tmp_path / "model.keras", hint="another")
+    assert says in caught.value.message and "Keras's own layers" in str(caught.value.hint)
+
+
+def test_a_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="a folder, no file"):
+        keras_files.read_foreign(tmp_path, hint="")
+    (tmp_path / "data.zip").touch()
+    with pytest.raises(StageError, match="a file, no folder"):
+        folder.read(Stage(out=tmp_path / "out"), tmp_path / "data.zip", (SIZE, SIZE))
+
+
+def test_a_softmax_of_one_unit_is_named() -> None:
+    for last, named in (
+        (keras.layers.Dense(1, activation="softmax"), True),
+        (keras.layers.Dense(1, activation="sigmoid"), False),
+        (keras.layers.Dense(2, activation="softmax"), False),
+    ):
+        found = output_layer.find(keras.Sequential([keras.Input((4,)), last]))
+        assert (found is not None) == named and (not found or found.rule == "softmax-of-one")
+
+
+def test_sigmoids_of_which_none_fires_are_any_class_and_leave_the_other_images_as_they_are() -> None:
+    values = np.array([[0.0, 0.0, 0.0], [0.9, 0.3, 0.3]], np.float32)
+    np.testing.assert_allclose(as_probabilities(values), [[1 / 3] * 3, [0.6, 0.2, 0.2]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("rises", "fix"), [(True, doctor.FIXES["overfitting"]), (False, None)])

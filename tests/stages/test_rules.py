@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages.diagnosis import augmentation, label_errors, leakage, trained
+from stages.diagnosis import augmentation, label_errors, leakage, trained, validation_skew
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Seen, Split
 from stages.training.phases import Phase, read
@@ -664,3 +664,33 @@ def test_every_line_that_a_rule_names_is_a_parameter_of_its_stage() -> None:
     assert len(named) > 10
     for stage, parameter in named:
         assert parameter in inspect.signature(importlib.import_module(f"stages.{stage}").run).parameters, (stage, parameter)
+
+
+def test_a_network_that_knows_its_images_by_heart_is_found_without_a_history() -> None:
+    assert rules(trained.find(seen(1.0, 0.7, history=()))) == ["overfitting"]
+    [stuck] = trained.find(seen(1.0, 0.25, history=()))
+    assert stuck.rule == "validation-at-chance" and stuck.evidence["accuracy"] == 1.0
+    assert trained.find(seen(0.9, 0.87, history=())) == []
+
+
+def test_a_network_that_does_not_know_its_training_images_is_not_only_wrong_on_validation() -> None:
+    course = history(FALLING, [0.99] * 8, FALLING, 0.95)
+    [stuck] = trained.find(seen(0.25, 0.25, history=course))
+    assert stuck.title == "All images stay at chance while training improves"
+    assert "by its history, but 0.25 as the network is here" in stuck.cause
+    [stuck] = trained.find(seen(0.99, 0.25, history=course))
+    assert stuck.title == "Validation stays at chance while training improves"
+
+
+@pytest.mark.parametrize(("best", "found"), [(0.3, True), (0.6, True), (0.75, False), (0.95, False)])
+def test_validation_that_the_history_tells_another_accuracy_of(best: float, found: bool) -> None:
+    course = history(FALLING, [0.95] * 8, FALLING, best)
+    skew = validation_skew.find(seen(0.97, 0.95, history=course))
+    assert (skew is not None) == found
+    assert not skew or (skew.severity == "error" and skew.effect and skew.effect.with_fix == 0.95)
+    assert validation_skew.find(seen(0.97, 0.95, history=())) is None
+
+
+def test_losses_that_are_no_cross_entropies_are_not_compared_with_guesses() -> None:
+    flat = history([0.19] * 8, [0.25] * 8, [0.19] * 8, 0.25)
+    assert "not-learning" not in rules(trained.find(seen(0.25, 0.25, history=flat, settings={"penalty": None})))
