@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from stages.bootstrap import Statistic
 
 Weights = NDArray[np.float64]
+Columns = NDArray[np.float64]  # (N, B)
 TINY = np.finfo(np.float64).eps  # as sklearn.metrics.log_loss clips
 
 
@@ -50,22 +54,31 @@ def auc(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> Statis
     """Area under the ROC curve, one class against the rest, mean over the classes (Hand & Till 2001 discuss the alternatives)."""
     parts = [binary_auc(probabilities[:, k], labels == k) for k in range(probabilities.shape[1])]
     parts = parts[1:] if len(parts) == 2 else parts  # of two classes both are the same
-    return lambda weights: np.asarray(np.mean([part(weights) for part in parts], axis=0))
-
-
-def binary_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statistic:
-    """Probability that a positive image has the larger score than a negative one, ties counted half (Mann & Whitney 1947)."""
-    values, place = np.unique(scores, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    begins = np.searchsorted(place[order], np.arange(len(values)))
-    sign = positive[order].astype(np.float64)
 
     def of(weights: Weights) -> NDArray[np.float64]:
-        own = weights[:, order]
-        right = np.add.reduceat(own * sign, begins, axis=1)
-        wrong = np.add.reduceat(own * (1 - sign), begins, axis=1)
-        below = np.cumsum(wrong, axis=1) - wrong / 2
+        columns = np.ascontiguousarray(weights.T)
+        return np.asarray(np.mean([part(columns) for part in parts], axis=0))
+
+    return of
+
+
+def binary_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Callable[[Columns], NDArray[np.float64]]:
+    """Probability that a positive image has the larger score than a negative one, ties counted half (Mann & Whitney 1947).
+
+    Sparse matrices sum the weights of what has the same place among the scores of the positive images, which of many classes
+    are few.
+    """
+    values = np.unique(scores[positive])
+    place = np.searchsorted(values, scores, "left") + np.searchsorted(values, scores, "right")  # odd: as a positive image
+    shape = (2 * len(values) + 1, len(scores))
+    rights, wrongs = (
+        csr_array((np.ones(len(rows)), (place[rows], rows)), shape) for rows in map(np.flatnonzero, (positive, ~positive))
+    )
+
+    def of(columns: Columns) -> NDArray[np.float64]:
+        right, wrong = rights @ columns, wrongs @ columns
+        below = np.cumsum(wrong, axis=0) - wrong / 2
         with np.errstate(invalid="ignore"):
-            return np.asarray((right * below).sum(axis=1) / (right.sum(axis=1) * wrong.sum(axis=1)))
+            return np.asarray((right * below).sum(axis=0) / (right.sum(axis=0) * wrong.sum(axis=0)))
 
     return of

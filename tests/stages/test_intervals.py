@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,16 @@ def test_weighted_metrics_equal_scikit_learns(classes: int, ties: bool) -> None:
     }
     for metric, expected in truth.items():
         np.testing.assert_allclose(metric(probabilities, labels)(weights), [expected(w) for w in weights], rtol=1e-9)
+
+
+def test_the_area_of_many_classes_copies_no_weights_for_each_of_them() -> None:
+    statistic = weighted.auc(*draw(0, 1000, 50))
+    weights = np.random.default_rng(1).integers(0, 4, (200, 1000)).astype(np.float64)
+    tracemalloc.start()
+    statistic(weights)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * weights.nbytes
 
 
 def test_what_is_not_defined_has_no_number() -> None:
