@@ -22,10 +22,10 @@ def of_split(
     the rest, mean over the classes) with bootstrap intervals; confusion matrix (rows are the true classes), precision,
     recall and F1 of each class (0 where undefined), and the accuracy of always naming the class `majority`, the most
     frequent one among the training images. Macro F1 leaves out a class that is neither there nor named. None for what is
-    not defined: the area where a class has no images.
+    not defined: the area where a class has no images. Probabilities are taken as they
+    are written: rounded to float32 their sums differ, and dividing by these would rank images apart that tie.
     """
     order = list(range(len(classes)))
-    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # they were rounded to float32
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
     precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=order, zero_division=0)

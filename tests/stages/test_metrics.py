@@ -35,6 +35,21 @@ def test_metrics_equal_scikit_learns(predicted: tuple[np.ndarray, np.ndarray]) -
         assert numbers["support"] == report[name]["support"]
 
 
+def saturated(images: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a network writes that is far too sure: many probabilities are exactly 0 or 1, and no row sums to 1 exactly."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, images).astype(np.int32)
+    logits = 60 * (rng.normal(size=(images, 3)) + 0.8 * np.eye(3)[labels])
+    return softmax(logits.astype(np.float32), axis=1).astype(np.float64), labels
+
+
+def test_a_saturated_network_has_the_area_of_its_predictions() -> None:
+    probabilities, labels = saturated(300)
+    told = metrics.of_split(probabilities, labels, ["a", "b", "c"], 0)
+    areas = [sklearn.metrics.roc_auc_score(labels == k, probabilities[:, k]) for k in range(3)]
+    assert told["auc"] == pytest.approx(np.mean(areas), rel=1e-12)
+
+
 def test_a_confusion_matrix_has_the_true_classes_as_rows() -> None:
     told = metrics.of_split(np.array([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]]), np.array([0, 0, 1], np.int32), ["a", "b"], 1)
     assert told["confusion"] == [[0, 2], [0, 1]]
