@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from stages.bootstrap import Statistic
+from stages.network.scores import cross_entropies
 
 Weights = NDArray[np.float64]
 Columns = NDArray[np.float64]  # (N, B)
-TINY = np.finfo(np.float64).eps  # as sklearn.metrics.log_loss clips
+losses = cross_entropies  # of every image
 
 
 def accuracy(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> Statistic:
@@ -23,11 +24,6 @@ def accuracy(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> S
 def log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> Statistic:
     """Mean negative log-likelihood, in nats."""
     return mean(losses(probabilities, labels))
-
-
-def losses(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Negative log-likelihood of every image's own class, in nats, (N,)."""
-    return np.asarray(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], TINY, 1)))
 
 
 def mean(values: NDArray[np.float64]) -> Statistic:

@@ -11,7 +11,10 @@ TINY = float(np.finfo(np.float32).tiny)  # the smallest probability whose logari
 
 
 def cross_entropies(probabilities: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.float64]:
-    """The loss of every image in nats, of (N, K) probabilities against (N,) class indices: not cut off at 1e-7, as Keras's is."""
+    """The loss of every image in nats, of (N, K) probabilities against (N,) class indices: what every log loss is the mean of.
+
+    Not cut off at 1e-7, as Keras's is, nor at the type's epsilon, as `sklearn.metrics.log_loss` does.
+    """
     given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return np.asarray(-np.log(np.clip(given, TINY, 1)))
 

@@ -6,7 +6,7 @@ import pytest
 import sklearn.metrics
 from scipy.special import softmax
 
-from stages import metrics
+from stages import calibration, metrics, weighted
 from stages.network.scores import loss_and_accuracy, of_logits
 
 
@@ -48,6 +48,20 @@ def test_a_saturated_network_has_the_area_of_its_predictions() -> None:
     told = metrics.of_split(probabilities, labels, ["a", "b", "c"], 0)
     areas = [sklearn.metrics.roc_auc_score(labels == k, probabilities[:, k]) for k in range(3)]
     assert told["auc"] == pytest.approx(np.mean(areas), rel=1e-12)
+
+
+def test_every_log_loss_of_the_same_images_is_the_same() -> None:
+    probabilities, labels = saturated(300)
+    own = probabilities[np.arange(300), labels]
+    assert own.min() < np.finfo(np.float64).eps
+    losses = [
+        -np.log(own.clip(np.finfo(np.float32).tiny)).mean(),
+        metrics.of_split(probabilities, labels, ["a", "b", "c"], 0)["log_loss"],
+        calibration.tell((probabilities, labels), (probabilities, labels))["before"]["log_loss"],
+        weighted.losses(probabilities, labels).mean(),
+        loss_and_accuracy(probabilities.astype(np.float32), labels)[0],
+    ]
+    assert losses == pytest.approx([losses[0]] * 5, rel=1e-12)
 
 
 def test_a_confusion_matrix_has_the_true_classes_as_rows() -> None:
