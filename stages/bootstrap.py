@@ -13,13 +13,14 @@ Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # weights (B, 
 MOST, LEAST = 2000, 400  # resamples
 WORK = 1 << 28  # weights times classes that are looked at; beyond, there are fewer resamples
 BLOCK = 1 << 22  # weights at once
+ROUNDING = 1e-12  # of a statistic: resamples that differ by no more have the same value
 GROUPS = 200  # images are left out one by one up to so many, then in as many groups
 
 
 def interval(
     statistic: Statistic, images: int, *, classes: int = 1, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float] | None:
-    """The interval of a statistic over so many images; None where it is not defined on most resamples.
+    """The interval of a statistic over so many images; None where there is none (`bca`).
 
     `classes` tells how much work the statistic is, and so how many resamples can be afforded.
     Bias-corrected and accelerated (Efron 1987, "Better bootstrap confidence intervals"; acceleration by the jackknife).
@@ -35,18 +36,19 @@ def bca(
 ) -> tuple[float, float] | None:
     """The interval from a statistic's values on resamples (B,), on the images as they are, and with a group of them left out.
 
-    None where it is not defined on most resamples.
+    None where it is not defined on most resamples, and where they cannot tell how far it would vary: all have the same value, as
+    of a network without a mistake, or all lie on one side of the one found. An interval without width would claim certainty.
     """
     finite = values[np.isfinite(values)]
     if len(finite) < len(values) / 2 or not np.isfinite(found):
         return None
     below = ((finite < found).mean() + (finite <= found).mean()) / 2
-    if not 0 < below < 1:  # no resample differs
-        return float(finite.min()), float(finite.max())
+    if not 0 < below < 1:
+        return None
     bias, slope = ndtri(below), acceleration(left_out)
     ends = ndtri([(1 - level) / 2, (1 + level) / 2]) + bias
     low, high = np.quantile(finite, ndtr(bias + ends / (1 - slope * ends)))
-    return float(low), float(high)
+    return (float(low), float(high)) if high - low > ROUNDING else None
 
 
 def affordable(images: int, classes: int) -> int:

@@ -79,9 +79,29 @@ def test_the_same_images_have_the_same_interval() -> None:
     assert bootstrap.interval(statistic, 100, level=0.5) != bootstrap.interval(statistic, 100)
 
 
-def test_a_statistic_that_no_resample_changes() -> None:
-    right = weighted.mean(np.ones(30))
-    assert bootstrap.interval(right, 30) == (1.0, 1.0)
+def without_a_mistake(images: int, sureness: float = 0.7) -> Drawn:
+    """Every image named rightly, with the same probability."""
+    labels = (np.arange(images) % 3).astype(np.int32)
+    return np.where(np.eye(3)[labels] > 0, sureness, (1 - sureness) / 2), labels
+
+
+@pytest.mark.parametrize("sureness", [1 / 3, 0.7, 1.0])
+@pytest.mark.parametrize("images", [3, 37, 1000])
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_statistic_that_no_resample_changes_has_no_interval(metric: Any, images: int, sureness: float) -> None:
+    assert bootstrap.interval(metric(*without_a_mistake(images, sureness)), images) is None
+
+
+def test_the_only_image_has_no_intervals() -> None:
+    told = metrics.of_split(np.array([[0.6, 0.4]]), np.array([0], np.int32), ["a", "b"], 0)
+    assert told["log_loss"] == pytest.approx(-np.log(0.6))
+    assert [told[f"{name}_interval"] for name in ("macro_f1", "log_loss", "auc")] == [None] * 3
+
+
+@pytest.mark.parametrize("found", [-0.1, 1.1])
+def test_a_value_beyond_all_resamples_has_no_interval(found: float) -> None:
+    values = np.linspace(0, 1, 400)
+    assert bootstrap.bca(values, found, values[:50]) is None and bootstrap.bca(values, 0.4, values[:50]) is not None
 
 
 def test_many_images_and_classes_are_not_looked_at_more_than_can_be_afforded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,6 +257,23 @@ def test_one_branch_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_has_no_interval_is_told_without_one(tmp_path: Path) -> None:
+    gathered = branches(tmp_path / "run", [Run({"model": "resnet50", "again": again}, accuracy=1.0) for again in (0, 1)])
+    for branch in gathered:
+        file = branch.inputs["evaluate"] / "metrics.json"
+        metrics = json_files.read(file)
+        metrics["test"] |= {f"{name}_interval": None for name in ("macro_f1", "auc", "log_loss")}
+        json_files.write(file, metrics)
+    out = reported(tmp_path, gathered)
+    cells = re.findall(r'<td class="number" data-value="(?:1.0|0.9|0.2231.*)">(.+?)</td>', (out / "report.html").read_text())
+    assert {"1.00", "0.900", "0.22"} <= set(cells)
+    rows = list(csv.DictReader(io.StringIO((out / "report.csv").read_text())))
+    assert {(row["test_macro_f1"], row["test_macro_f1_low"], row["test_macro_f1_high"]) for row in rows} == {("1.0", "", "")}
+    [pair] = csv.DictReader(io.StringIO((out / "pairs.csv").read_text()))
+    assert [pair[f"macro_f1_difference{end}"] for end in ("", "_low", "_high")] == ["0.0", "", ""]
+
+
+@pytest.mark.slow
 def test_report_imports_no_keras() -> None:
     code = "import sys, stages.report; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
