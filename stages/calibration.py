@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
+from scipy.stats import rankdata
 
 from stages.network.scores import TINY, cross_entropies
 
@@ -39,18 +40,25 @@ def tempered(probabilities: NDArray[np.float64], by: float) -> NDArray[np.float6
 def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> dict[str, Any]:
     """Expected calibration error, and the bins of the reliability diagram: mean confidence, accuracy, number of images.
 
-    The bins hold equally many images each (adaptive calibration error: Nixon et al. 2019, "Measuring Calibration in Deep
-    Learning"), ordered by the confidence, which is the probability of the class that is named.
+    The confidence is the probability of the class that is named. The bins hold equally many images each as far as equal
+    confidences allow (adaptive calibration error: Nixon et al. 2019, "Measuring Calibration in Deep Learning").
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    order = np.argsort(confidence, kind="stable")
-    parts = np.array_split(order, max(min(BINS, len(order) // LEAST), 1))
+    place = bins_of(confidence)
+    images = np.bincount(place)
+    means = [np.bincount(place, weights=values) / images for values in (confidence, right)]
     bins = [
-        {"confidence": float(confidence[part].mean()), "accuracy": float(right[part].mean()), "images": len(part)}
-        for part in parts
+        {"confidence": float(sure), "accuracy": float(share), "images": int(count)}
+        for sure, share, count in zip(*means, images, strict=True)
     ]
-    error = sum(part["images"] * abs(part["confidence"] - part["accuracy"]) for part in bins) / len(labels)
-    return {"error": float(error), "bins": bins}
+    return {"error": float(images @ abs(means[0] - means[1]) / len(labels)), "bins": bins}
+
+
+def bins_of(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The bin of every image by its rank; equal confidences share their mean rank, and so their bin."""
+    count = max(min(BINS, len(confidence) // LEAST), 1)
+    place = (rankdata(confidence) - 0.5) * count // len(confidence)
+    return np.unique(place, return_inverse=True)[1]
 
 
 def tell(

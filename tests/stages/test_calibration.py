@@ -61,6 +61,30 @@ def test_the_error_by_hand() -> None:
     assert told["error"] == pytest.approx((0.4 + 0.4) / 2)
 
 
+@pytest.mark.parametrize("certain", [0.0, 0.3, 0.97])
+@pytest.mark.parametrize("digits", [0, 1, 2, 12])
+def test_the_order_of_the_images_changes_nothing(digits: int, certain: float) -> None:
+    probabilities, labels = draw(4, 200)
+    probabilities = np.where(np.arange(200)[:, None] < 200 * certain, np.eye(3)[[0]], probabilities.round(digits))
+    told = calibration.reliability(probabilities, labels)
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(200)
+        other = calibration.reliability(probabilities[order], labels[order])
+        assert other["error"] == pytest.approx(told["error"], abs=1e-12)
+        assert [part["images"] for part in other["bins"]] == [part["images"] for part in told["bins"]]
+
+
+def test_equal_probabilities_lie_in_one_bin() -> None:
+    told = calibration.reliability(np.tile([0.5000001, 0.4999999], (200, 1)), np.repeat(np.array([0, 1], np.int32), 100))
+    assert told["error"] == pytest.approx(1e-7) and [part["images"] for part in told["bins"]] == [200]
+
+
+@pytest.mark.parametrize("images", [155, 270, 1999])
+def test_different_probabilities_fill_all_bins_alike(images: int) -> None:
+    counts = [part["images"] for part in calibration.reliability(*draw(5, images))["bins"]]
+    assert len(counts) == calibration.BINS and sum(counts) == images and max(counts) - min(counts) <= 1
+
+
 @pytest.mark.parametrize("images", [1, 5, 40])
 def test_few_images_have_few_bins(images: int) -> None:
     assert len(calibration.reliability(*draw(3, images))["bins"]) == max(images // 10, 1)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from stages.calibration import tell
 from stages.reporting import calibration, figures, numbers, pareto, recipe, svg, tradeoff
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result, read_results
@@ -28,7 +29,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
         Run({"model": "resnet50"}, moving_accuracy=0.3, training={"phases": PHASES}, seconds=100.0),
         Run({"model": "vgg16"}, model="vgg16", accuracy=0.8, seconds=40.0),
     ]
-    return read_results(branches(tmp_path_factory.mktemp("run"), runs, Data(classes=HOSTILE)))[0]
+    read = read_results(branches(tmp_path_factory.mktemp("run"), runs, Data(classes=HOSTILE)))[0]
+    read[0].metrics["calibration"] = tell(various(0), various(1))
+    return read
+
+
+def various(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of 100 images, none like another, and their labels."""
+    rng = np.random.default_rng(seed)
+    return rng.dirichlet(np.ones(3), 100), rng.integers(0, 3, 100).astype(np.int32)
 
 
 def places(drawing: str) -> list[tuple[tuple[float, float, float, float], str]]:
