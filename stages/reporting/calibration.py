@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stages.reporting import readings
 from stages.reporting.palette import MUTED, Palette
 from stages.reporting.results import Result
 from stages.reporting.svg import Reading, figure, render
-from stages.reporting.wording import fixed
+from stages.reporting.wording import fixed, plural
 
 FAR = 0.05  # calibration error above which probabilities should not be read as such
 
@@ -35,15 +36,33 @@ def reliability(result: Result, palette: Palette) -> str:
 
 
 def verdict(result: Result) -> str:
-    """What a reader may do with the probabilities, in a sentence."""
+    """What a reader may do with the probabilities: nothing is said against them that a calibrated network would show too."""
+    told = result.metrics["calibration"]["before"]
+    error, usual = told["error"], told["calibrated"]
+    off = f"off by {fixed(error, 3)} on average"
+    images = plural(sum(part["images"] for part in told["bins"]), "test image")
+    like = f"those of a calibrated network would be by {fixed(usual['error'], 3)} on {images}"
+    if error <= FAR:
+        return f"Probabilities may be read as such: they are {off}; {like}."
+    if error <= usual["error_95"]:
+        return f"No miscalibration is shown: probabilities are {off}; {like}, by chance up to {fixed(usual['error_95'], 3)}."
+    return f"{subject(told)} are {off}; {like}. {remedy(result)}"
+
+
+def subject(told: Mapping[str, Any]) -> str:
+    """Whose error it is, with its direction where the test images show one, and errors to either side do not cancel."""
+    if abs(told["gap"]) <= told["calibrated"]["gap_95"]:
+        return "The network's probabilities"
+    return f"The network is {'too sure' if told['gap'] > 0 else 'not sure enough'}: its probabilities"
+
+
+def remedy(result: Result) -> str:
+    """What the temperature that was fitted on validation does to the test images."""
     told = result.metrics["calibration"]
-    before, after = told["before"]["error"], told["after"]["error"]
-    if before <= FAR:
-        return f"Probabilities may be read as such: they are off by {before:.3f} on average."
-    sure = "too sure" if told["temperature"] > 1 else "not sure enough"
-    mended = (
-        f"dividing the logits by {told['temperature']:.2f} brings that to {after:.3f}"
-        if after < before
-        else "no temperature mends that"
-    )
-    return f"The network is {sure}: its probabilities are off by {before:.3f} on average; {mended}."
+    by, before, after = fixed(told["temperature"], 2), told["before"], told["after"]
+    if told["limited"]:
+        return f"Validation tells no temperature: its loss is smallest at {by}, the last one that was tried."
+    loss = f"log loss {fixed(after['log_loss'], 3)} instead of {fixed(before['log_loss'], 3)}"
+    if after["error"] < before["error"] and after["log_loss"] < before["log_loss"]:
+        return f"Dividing the logits by {by}, as fitted on validation, brings that to {fixed(after['error'], 3)} ({loss})."
+    return f"Dividing the logits by {by}, as fitted on validation, does not mend that: off by {fixed(after['error'], 3)}, {loss}."

@@ -1,6 +1,9 @@
-"""Calibration: errors by hand, the temperature that was put in, and nothing changed but confidence."""
+"""Calibration: errors by hand, the temperature that was put in, nothing changed but confidence; and what the page says of it."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from stages import calibration
+from stages.reporting.calibration import verdict
+from stages.reporting.results import Result
 
 Drawn = tuple[NDArray[np.float64], NDArray[np.int32]]
 
@@ -94,3 +99,78 @@ def test_certain_probabilities_are_no_infinite_loss() -> None:
     certain = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     told = calibration.tell((certain, np.array([0, 1, 1], np.int32)), (certain, np.array([0, 0, 0], np.int32)))
     assert np.isfinite([told["temperature"], told["before"]["log_loss"], told["after"]["log_loss"]]).all()
+
+
+def said(told: dict[str, Any]) -> str:
+    return verdict(cast(Result, SimpleNamespace(metrics={"calibration": told})))
+
+
+def answers(confidence: Any, right: Any) -> Drawn:
+    """Two classes, the first the true one: with what probability a class is named, and whether it is the true one."""
+    given = np.where(right, confidence, 1 - np.asarray(confidence))
+    return np.stack([given, 1 - given], axis=1), np.zeros(len(given), np.int32)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_a_calibrated_networks_error_is_that_of_labels_drawn_again(classes: int) -> None:
+    probabilities, labels = draw(0, 150, classes=classes)
+    told = calibration.reliability(probabilities, labels)["calibrated"]
+    rng = np.random.default_rng(1)
+    drawn = (rng.random((150, 1)) > probabilities.cumsum(axis=1)[:, :-1] for _ in range(200))
+    again = [calibration.reliability(probabilities, above.sum(axis=1).astype(np.int32)) for above in drawn]
+    assert told["error"] == pytest.approx(np.mean([one["error"] for one in again]), abs=0.004)
+    assert told["error_95"] == pytest.approx(np.quantile([one["error"] for one in again], 0.95), abs=0.01)
+    assert told["gap_95"] == pytest.approx(np.quantile([abs(one["gap"]) for one in again], 0.95), abs=0.01)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("images", [20, 150, 500])
+def test_nothing_is_said_against_a_calibrated_network(images: int, classes: int) -> None:
+    told = [
+        said(calibration.tell(draw([0, seed], images, 1, classes), draw([1, seed], images, 1, classes))) for seed in range(30)
+    ]
+    assert sum(not text.startswith(("Probabilities may be read", "No miscalibration is shown")) for text in told) <= 4
+    assert all("those of a calibrated network would be by 0." in text and f"on {images} test images" in text for text in told)
+
+
+@pytest.mark.parametrize(("sharpened", "direction"), [(0.3, "not sure enough"), (3.0, "too sure")])
+@pytest.mark.parametrize("images", [150, 1000])
+def test_a_miscalibrated_network_is_told_its_direction_and_what_mends_it(images: int, sharpened: float, direction: str) -> None:
+    text = said(calibration.tell(draw(0, images, sharpened), draw(1, images, sharpened)))
+    assert text.startswith(f"The network is {direction}: its probabilities are off by 0.")
+    assert "as fitted on validation, brings that to 0." in text
+
+
+def test_the_direction_is_that_of_the_test_images_whatever_the_temperature() -> None:
+    right = np.arange(300) >= 6
+    seldom_right = answers(np.where(right, 0.85, 0.99999999), right)
+    told = calibration.tell(seldom_right, seldom_right)
+    assert told["temperature"] > 1 and told["before"]["gap"] == pytest.approx(0.853 - 0.98, abs=1e-3)
+    assert said(told).startswith("The network is not sure enough:") and "does not mend that" in said(told)
+    told = calibration.tell(draw(0, 1000, 0.3), draw(1, 1000, 3.0))
+    assert told["temperature"] < 1 and said(told).startswith("The network is too sure:")
+
+
+def test_errors_that_cancel_have_no_direction() -> None:
+    half = np.arange(400) < 200
+    both = answers(np.where(half, 0.9, 0.6), np.where(half, np.arange(400) % 10 < 6, np.arange(400) % 10 < 9))
+    told = calibration.tell(both, both)
+    assert told["before"]["error"] == pytest.approx(0.3) and told["before"]["gap"] == pytest.approx(0, abs=1e-9)
+    assert said(told).startswith("The network's probabilities are off by 0.300 on average")
+
+
+@pytest.mark.parametrize(("validated", "end"), [(True, "0.05"), (False, "20.00")])
+def test_a_temperature_at_the_end_of_those_tried_is_no_remedy(validated: bool, end: str) -> None:
+    validation = answers(np.full(60, 0.9), np.full(60, validated))
+    told = calibration.tell(validation, answers(np.full(300, 0.7), np.arange(300) % 20 > 0))
+    assert told["limited"]
+    assert said(told).endswith(f"Validation tells no temperature: its loss is smallest at {end}, the last one that was tried.")
+    assert not calibration.tell(draw(0, 300, 3.0), draw(1, 300, 3.0))["limited"]
+
+
+@pytest.mark.parametrize("worse", ["error", "log_loss"])
+def test_a_temperature_that_makes_the_test_images_worse_is_no_remedy(worse: str) -> None:
+    told = calibration.tell(draw(0, 1000, 3.0), draw(1, 1000, 3.0))
+    assert "brings that to" in said(told)
+    told["after"][worse] = told["before"][worse] + 0.01
+    assert "brings that to" not in said(told) and "does not mend that" in said(told)
