@@ -6,11 +6,15 @@ import ast
 import json
 from typing import Any
 
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+DEEP = "its annotation is nested too deep"
+
 
 def run_signature(tree: ast.Module) -> tuple[list[dict[str, Any]] | None, list[Any] | None]:
     """Parameters of run(stage, *, name: annotation = literal, ...), or where and what is wrong with it."""
-    run = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run"), None)
-    if run is None:
+    named = [node for node in tree.body if isinstance(node, DEFINITIONS) and node.name == "run"]
+    run = named[-1] if named else None  # as Python, which calls the last
+    if not isinstance(run, ast.FunctionDef):
         return None, [1, 1, 1, "it has no function run(stage, *, ...)"]
     args = run.args
     if len(args.posonlyargs + args.args) != 1 or args.vararg or args.kwarg:
@@ -20,7 +24,7 @@ def run_signature(tree: ast.Module) -> tuple[list[dict[str, Any]] | None, list[A
     for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
         if arg.annotation is None:
             return None, [*span(arg), f"parameter {arg.arg} of run has no annotation"]
-        parameter: dict[str, Any] = {"name": arg.arg, "annotation": ast.unparse(arg.annotation), "at": span(arg)}
+        parameter: dict[str, Any] = {"name": arg.arg, "annotation": text(arg.annotation), "at": span(arg)}
         if default is not None:
             try:
                 parameter["default"] = ast.literal_eval(default)
@@ -42,7 +46,7 @@ def tables(tree: ast.Module) -> dict[str, list[dict[str, Any]]]:
         if isinstance(node, ast.ClassDef) and [last_name(base) for base in node.bases] == ["TypedDict"]:
             total = all(getattr(keyword.value, "value", True) for keyword in node.keywords if keyword.arg == "total")
             fields = [field for field in node.body if isinstance(field, ast.AnnAssign)]
-            found[node.name] = [table_field(field, total) for field in fields]
+            found[node.name] = list({row["name"]: row for row in (table_field(field, total) for field in fields)}.values())
     return found
 
 
@@ -52,7 +56,16 @@ def table_field(node: ast.AnnAssign, total: bool) -> dict[str, Any]:
     if isinstance(annotation, ast.Subscript) and last_name(annotation.value) in ("Required", "NotRequired"):
         required = last_name(annotation.value) == "Required"
         annotation = annotation.slice
-    return {"name": ast.unparse(node.target), "annotation": ast.unparse(annotation), "required": required, "at": span(node)}
+    return {"name": ast.unparse(node.target), "annotation": text(annotation), "required": required, "at": span(node)}
+
+
+def text(annotation: ast.expr) -> str:
+    """An annotation as Python writes it; SyntaxError with its place where Python cannot."""
+    try:
+        return ast.unparse(annotation)
+    except RecursionError:
+        line, column, _length = span(annotation)
+        raise SyntaxError(DEEP, (None, line, column, None)) from None
 
 
 def last_name(node: ast.expr) -> str:

@@ -31,7 +31,7 @@ class ProjectLoader(SourceFileLoader):
 def compiled(path: str, source: bytes) -> tuple[CodeType, dict[str, str]]:
     """The code of a text, and what it defines: a task that imports what one before it did has only to run it."""
     tree = ast.parse(source, filename=path)
-    return compile(tree, path, "exec", dont_inherit=True), definitions(tree)
+    return compile(source, path, "exec", dont_inherit=True), definitions(tree)  # a tree would have to be shallower
 
 
 class ProjectFolders:

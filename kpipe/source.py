@@ -10,9 +10,10 @@ from typing import Any, TypedDict
 
 from kpipe.contract import is_json, run_signature, span, tables
 from kpipe.digest import digest_value
+from kpipe.parsed import dump, parse
 from kpipe.statcache import StatCache, stamp
 
-FACTS = 4  # raised when Facts or the way of digesting a definition changes
+FACTS = 5  # raised when Facts or the way of digesting a definition changes
 IMPORTS, ORDER, REST = "imports", "order of definitions", "module-level code"  # with the names, all that a module is
 COMPUTED = ("importlib.import_module", "import_module", "__import__", "exec", "eval")
 
@@ -31,12 +32,12 @@ class Facts(TypedDict):
 
 
 def facts(path: Path, cache: StatCache) -> Facts:
-    """Facts of one file. A SyntaxError in it is raised as it is."""
+    """Facts of one file; SyntaxError, with its place, where Python could not import it."""
     state = stamp(path.stat())
     known: Facts | None = cache.get(str(path), state)
     if known is None:
         text = path.read_bytes()
-        tree = ast.parse(text, filename=str(path))
+        tree = parse(text, str(path))
         if not text.isascii():
             count_characters(tree, re.split("\r\n|\r|\n", text.decode(errors="replace")))
         known = read_tree(tree)
@@ -75,7 +76,7 @@ def definitions(tree: ast.Module) -> dict[str, str]:
     normalise(tree)
     for node in tree.body:
         name = defined(node)
-        found.setdefault(name, []).append(ast.dump(node))
+        found.setdefault(name, []).append(dump(node))
         found[ORDER].append(name)
     return {name: digest_value(texts)[:32] for name, texts in found.items()}
 
@@ -133,8 +134,7 @@ def refused(tree: ast.Module) -> Iterator[list[Any]]:
                 f"relative import `from {dots} import ...`",
                 "write the module's full name: from stages import ...",
             ]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in COMPUTED:
-            name = ast.unparse(node.func)
+        elif isinstance(node, ast.Call) and (name := called(node)) in COMPUTED:
             yield [
                 *span(node),
                 f"computed import or code: {name}(...)",
@@ -143,6 +143,14 @@ def refused(tree: ast.Module) -> Iterator[list[Any]]:
     for call in resource_calls(tree):
         if not is_text(call):
             yield [*span(call), "the name of a resource must be a literal string", 'stage.resource("report.html")']
+
+
+def called(call: ast.Call) -> str:
+    """The name that a call calls, bare or of a module; empty where it calls something else."""
+    function = call.func
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        return f"{function.value.id}.{function.attr}"
+    return function.id if isinstance(function, ast.Name) else ""
 
 
 def constants(tree: ast.Module) -> dict[str, Any]:

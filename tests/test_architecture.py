@@ -23,6 +23,7 @@ LAYERS = [  # each may import only from the layers before it, or from its own wi
         "host",
         "ranges",
         "contract",
+        "parsed",
         "urls",
         "filesystem",
         "remote",
@@ -114,7 +115,7 @@ def test_engine_never_imports_the_science(path: Path) -> None:
     "path",
     [
         ROOT / "kpipe" / f"{n}.py"
-        for n in ("stage", "memo", "sealed", "closure", "source", "contract", "digest", "statcache", "files")
+        for n in ("stage", "memo", "sealed", "closure", "source", "parsed", "contract", "digest", "statcache", "files")
     ],
     ids=lambda p: p.stem,
 )
