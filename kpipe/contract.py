@@ -6,6 +6,8 @@ import ast
 import json
 from typing import Any
 
+from kpipe.ranges import LARGEST, too_large
+
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 DEEP = "its annotation is nested too deep"
 
@@ -26,17 +28,22 @@ def run_signature(tree: ast.Module) -> tuple[list[dict[str, Any]] | None, list[A
             return None, [*span(arg), f"parameter {arg.arg} of run has no annotation"]
         parameter: dict[str, Any] = {"name": arg.arg, "annotation": text(arg.annotation), "at": span(arg)}
         if default is not None:
-            try:
-                parameter["default"] = ast.literal_eval(default)
-            except (ValueError, TypeError):
-                parameter["default"] = ...
-            if not is_json(parameter["default"]):
-                says = (
-                    f"the default of run's parameter {arg.arg} must be a literal: a string, a number, True, False, None or a list"
-                )
-                return None, [*span(default), says]
+            parameter["default"], wrong = literal(default)
+            if wrong:
+                return None, [*span(default), f"the default of run's parameter {arg.arg} {wrong}"]
         found.append(parameter)
     return found, None
+
+
+def literal(default: ast.expr) -> tuple[Any, str]:
+    """The value of a parameter's default, and what is wrong with it."""
+    try:
+        value = ast.literal_eval(default)
+    except (ValueError, TypeError):
+        value = ...
+    if too_large(value):
+        return value, f"is a whole number that is too large: {LARGEST}"
+    return value, "" if is_json(value) else "must be a literal: a string, a number, True, False, None or a list"
 
 
 def tables(tree: ast.Module) -> dict[str, list[dict[str, Any]]]:

@@ -6,6 +6,8 @@ import ast
 import warnings
 from typing import Any
 
+LONG = 14_000  # bits of a whole number
+
 
 def parse(text: bytes, path: str) -> ast.Module:
     """The tree of a text that Python can import; SyntaxError, always with a place, where it cannot."""
@@ -32,16 +34,21 @@ def dump(tree: ast.AST) -> str:
         elif isinstance(part, list):
             todo.append("]")
             for item in reversed(part):
-                todo += (item if isinstance(item, ast.AST) else repr(item), ", ")
+                todo += (item if isinstance(item, ast.AST) else leaf(item), ", ")
             todo[-1] = "["
         else:
             todo.append(")")
             for name, value in reversed(fields(part)):
                 nested = value and isinstance(value, (ast.AST, list))
-                todo += (value, f", {name}=") if nested else (f", {name}={value!r}",)
+                todo += (value, f", {name}=") if nested else (f", {name}={leaf(value)}",)
             said.append(f"{type(part).__name__}(")
             todo[-1] = todo[-1].removeprefix(", ")
     return "".join(said)
+
+
+def leaf(value: Any) -> str:
+    """A constant as Python writes it; a whole number of more digits than Python writes, in hexadecimal."""
+    return hex(value) if isinstance(value, int) and value.bit_length() > LONG else repr(value)
 
 
 def fields(node: ast.AST) -> list[tuple[str, Any]]:

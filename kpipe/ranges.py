@@ -1,4 +1,4 @@
-"""The range of an annotation: Annotated[float, "0 <= dropout < 1"]."""
+"""Ranges of numbers: that of an annotation, Annotated[float, "0 <= dropout < 1"], and TOML's whole numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from typing import Any
 COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
 }  # fmt: skip
+
+WHOLE = range(-(2**63), 2**63)  # the whole numbers that TOML has
+LARGE = "this whole number is too large"
+LARGEST = f"from {WHOLE[0]} to {WHOLE[-1]} (64 bits); a larger number is written as 1e20"
 
 
 def literal(node: ast.expr, *kinds: type) -> Any:
@@ -48,3 +52,11 @@ def within(value: Any, limits: str) -> bool:
     assert isinstance(node, ast.Compare)  # comparison() saw to it
     terms = [value if isinstance(t, ast.Name) else ast.literal_eval(t) for t in (node.left, *node.comparators)]
     return all(bool(COMPARISONS[type(op)](a, b)) for op, a, b in zip(node.ops, terms[:-1], terms[1:], strict=True))
+
+
+def too_large(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Where in a value whole numbers stand that TOML does not have."""
+    if isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return [place for key, item in items for place in too_large(item, (*at, key))]
+    return [at] if isinstance(value, int) and value not in WHOLE else []

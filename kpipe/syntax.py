@@ -6,6 +6,7 @@ import re
 
 from kpipe.errors import Problem
 from kpipe.positions import redefinition
+from kpipe.ranges import LARGE, LARGEST
 
 REDEFINED = r"Cannot (overwrite|declare|redefine|mutate)|Duplicate inline table key"
 NAMES = "a name with anything but letters, digits, _ and - stands in quotes"
@@ -45,7 +46,10 @@ def problem(text: str, said: str) -> Problem:
     """What tomllib said of a text as a Problem at its place."""
     message = said.rpartition(" (at ")[0]
     if not message:
-        return Problem("a whole number has too many digits")
+        number = re.search(r"\d(_?\d){4000,}", text)  # so long that Python refuses to read it
+        start, end = number.span() if number else (0, 1)
+        line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
+        return Problem(LARGE, hint=LARGEST, line=line, column=column, length=end - start)
     line, column = place(text, said)
     again = redefinition(text, line, column, message.startswith("Duplicate")) if re.match(REDEFINED, message) else None
     if again:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kpipe.errors import ConfigError, Problem, listing, nearest
+from kpipe.ranges import LARGE, LARGEST, too_large
 from kpipe.urls import masked
 
 WORDS = {str: "a string", list: "a list", bool: "true or false", dict: "a table", int: "a whole number"}
@@ -22,13 +23,17 @@ def read_toml(file: Path) -> dict[str, Any]:
     """The file's values; a syntax error keeps its line and column."""
     text = read_text(file)
     try:
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
+        problems = [Problem(LARGE, at, hint=LARGEST) for at in too_large(table)]
     except RecursionError:
         raise ConfigError(f"{file}: its lists or tables are nested too deep") from None
     except ValueError as e:  # TOMLDecodeError, or a number of too many digits
         from kpipe.syntax import problem
 
         raise ConfigError([problem(text, str(e))], file=file) from None
+    if problems:
+        raise ConfigError(problems, file=file)
+    return table
 
 
 def read_text(file: Path) -> str:
@@ -58,10 +63,7 @@ def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> dict[str
         keys, (_, equals, text) = override_keys(override), override.partition("=")
         if not equals or not all(keys):
             raise ConfigError(f"--set {override}: not of the form KEY=VALUE", hint="--set stages.train.params.epochs=3")
-        try:
-            value = tomllib.loads(f"v = {text}")["v"]
-        except (ValueError, RecursionError):
-            value = text
+        value = override_value(".".join(keys), text)
         place = table
         for i, key in enumerate(keys[:-1]):
             if key not in place and (key not in TABLES or place is table.get("stages")):
@@ -74,6 +76,20 @@ def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> dict[str
                 raise ConfigError(f"--set {override}: {key} is no table", hint=f"its value is {shown(place)}")
         place[keys[-1]] = value
     return table
+
+
+def override_value(key: str, text: str) -> Any:
+    """The value of a --set KEY=VALUE."""
+    try:
+        (_, value), *more = tomllib.loads(f"v = {text}").items()
+        large = too_large(value)
+    except (ValueError, RecursionError):
+        return text
+    if more:
+        raise ConfigError(f"--set {key}: behind its value stands {more[0][0]}", hint="a --set for each key")
+    if large:
+        raise ConfigError(f"--set {key}: {LARGE}", hint=LARGEST)
+    return value
 
 
 def override_keys(override: str) -> tuple[str, ...]:

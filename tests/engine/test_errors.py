@@ -236,9 +236,67 @@ def test_control_character_is_named(toy: Toy, kpipe: Kpipe) -> None:
     assert result.err.startswith("error: TOML does not allow this control character\n  --> pipeline.toml:3:11\n")
 
 
-def test_number_of_too_many_digits_is_named(toy: Toy, kpipe: Kpipe) -> None:
-    toy.edit("pipeline.toml", "epochs = 8", f"epochs = {'8' * 5000}")
-    assert kpipe("plan") == Result(2, "", "error: a whole number has too many digits\n")
+LARGEST = "  hint: from -9223372036854775808 to 9223372036854775807 (64 bits); a larger number is written as 1e20\n"
+
+
+@pytest.mark.parametrize("number", ["8" * 5000, "1_0" * 3000, "-" + "9" * 400, f"0x{'f' * 4000}", "9223372036854775808"])
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("epochs = 8", "epochs = NUMBER", "18:10"),
+        ("rate = 2 }", "rate = NUMBER }", "6:59"),
+        ("[stages.load.params]", "timeout = NUMBER\n[stages.load.params]", "10:11"),
+        ("[pipeline]", "nam = [1, { a = NUMBER }]\n[pipeline]", "2:17"),
+    ],
+)
+def test_whole_number_that_toml_does_not_have_is_named_with_its_place(
+    toy: Toy, kpipe: Kpipe, old: str, new: str, place: str, number: str
+) -> None:
+    toy.edit("pipeline.toml", old, new.replace("NUMBER", number))
+    result = kpipe("plan")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"error: this whole number is too large\n  --> pipeline.toml:{place}\n")
+    assert result.err.endswith(LARGEST)
+
+
+def test_whole_number_of_too_many_digits_in_a_list_that_is_not_closed_is_named(toy: Toy, kpipe: Kpipe) -> None:
+    toy.edit("pipeline.toml", "epochs = 8", f"epochs = [[2, {'8' * 5000}")
+    assert kpipe("plan").err.startswith("error: this whole number is too large\n  --> pipeline.toml:18:15\n")
+
+
+def test_largest_whole_numbers_are_read(toy: Toy, kpipe: Kpipe) -> None:
+    toy.edit("pipeline.toml", "epochs = 8", "epochs = 9223372036854775807")
+    toy.edit("pipeline.toml", "rate = 2 }", "rate = -9223372036854775808 }")
+    assert kpipe("plan").code == 0
+
+
+@pytest.mark.parametrize("default", ["9" * 400, f"-{'9' * 400}", f"0x{'f' * 4000}", f"[1, {'9' * 400}]"])
+def test_default_that_is_too_large_is_named_with_its_place(toy: Toy, kpipe: Kpipe, default: str) -> None:
+    annotation = "list[float]" if default.startswith("[") else "float"
+    toy.edit("stages/fit.py", "epochs: int = 1", f"epochs: int = 1, more: {annotation} = {default}")
+    result = kpipe("plan")
+    assert result.code == 2
+    assert "the default of run's parameter more is a whole number that is too large: from -92233" in result.err
+    assert "\n  --> stages/fit.py:6:" in result.err
+
+
+@pytest.mark.parametrize("more", ["w = 2", "stages.load.params.source = 3", "[stages.load]", "v.a = 1"])
+def test_set_takes_no_more_than_one_value(toy: Toy, kpipe: Kpipe, more: str) -> None:
+    result = kpipe("plan", "--set", f"stages.fit.params.epochs=1\n{more}")
+    assert (result.code, result.out) == (2, "")
+    if more == "v.a = 1":  # no TOML, so a string
+        assert 'epochs = "1\\nv.a = 1" is not allowed' in result.err
+    else:
+        word = more.strip("[]").split(".")[0].split()[0]
+        says = f"error: --set stages.fit.params.epochs: behind its value stands {word}\n  hint: a --set for each key\n"
+        assert result.err == says
+    assert kpipe("plan", "--set", "stages.fit.params.epochs=1\n# more\n").code == 0
+
+
+def test_set_refuses_a_whole_number_that_toml_does_not_have(kpipe: Kpipe) -> None:
+    for number in ("9" * 400, f"0x{'f' * 4000}", f"[{'9' * 400}]"):
+        says = f"error: --set stages.fit.params.rate: this whole number is too large\n{LARGEST}"
+        assert kpipe("plan", "--set", f"stages.fit.params.rate={number}") == Result(2, "", says)
 
 
 def test_list_nested_too_deep_is_named(toy: Toy, kpipe: Kpipe) -> None:

@@ -85,6 +85,7 @@ DEEP = {
     "a sum": "X = " + " + ".join(["'a'"] * 2000),
     "an elif chain": "X = 1\nif X == 0: ...\n" + "".join(f"elif X == {i}: ...\n" for i in range(2000)),
     "a chain of calls": "X = 'a'" + ".lower()" * 900,
+    "a number": f"X = 0x1{'0' * 4000}",
     "signs": f"X = {'-' * 2000}1",
 }
 
