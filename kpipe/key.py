@@ -9,7 +9,7 @@ from typing import Any
 
 from kpipe.digest import digest_value
 
-SCHEMA = 2  # raised when the engine or the door changes what a stage may see
+SCHEMA = 3  # raised when the engine or the door changes what a stage may see
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Resolver:
         parameter = self.known[name]
         if name not in self.stage.params:
             if parameter.default is not REQUIRED:
-                yield parameter.default
+                yield as_declared(parameter.default, parameter.type)
             return
         raw = self.stage.params[name]
         if is_open(raw):

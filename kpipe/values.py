@@ -108,15 +108,14 @@ def fits(value: Any, type_: Type) -> bool:
 
 
 def as_declared(value: Any, type_: Type) -> Any:
-    """A value that fits, as run() gets it: a whole number is a float where the type knows no whole numbers."""
+    """A value that fits, as run() gets it: a whole number is a float where the type knows none, a table in its type's order."""
     leaf = next((leaf for leaf in type_.leaves() if fits(value, leaf) and leaf.text != "float"), None)
     if leaf is None:
         return float(value) if isinstance(value, int) else value
     if leaf.kind == "list":
         return [as_declared(item, leaf.parts[0]) for item in value]
     if leaf.kind == "table":
-        types = {field.name: field.type for field in leaf.fields}
-        return {key: as_declared(item, types[key]) for key, item in value.items()}
+        return {field.name: as_declared(value[field.name], field.type) for field in leaf.fields if field.name in value}
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from kpipe.key import SCHEMA
 from kpipe.store import Store
 from tests.engine.conftest import Toy
 
@@ -86,4 +87,4 @@ def test_another_key_schema_is_the_one_reason(toy: Toy) -> None:
     Store(toy.root / ".kpipe").publish(old, record, {})
     (toy.root / ".kpipe" / "records" / f"{key}.json").unlink()
     head.write_text(head.read_text().replace(key, old))
-    assert toy.kpipe("explain", "load").out == "load: run\n  kpipe's key schema 0 -> 2\n"
+    assert toy.kpipe("explain", "load").out == f"load: run\n  kpipe's key schema 0 -> {SCHEMA}\n"

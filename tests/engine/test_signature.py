@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 import pytest
 
+from kpipe.closure import Project
 from kpipe.contract import tables
+from kpipe.expand import build_dag
 from kpipe.signature import Annotations, Type
+from kpipe.spec import load
 from kpipe.values import as_declared, check, path_leaf
 
 TABLES = """
@@ -91,6 +95,25 @@ def test_a_path_is_what_no_other_alternative_is() -> None:
 def test_a_whole_number_is_a_float_where_only_floats_are_known(annotation: str, value: object, given: object) -> None:
     found = as_declared(value, parse(annotation))
     assert repr(found) == repr(given)
+
+
+def test_a_table_has_the_order_of_its_type_at_any_depth() -> None:
+    value = [{"after": [{"epochs": 2, "unfreeze": 1}], "epochs": 3}]
+    found = as_declared(value, parse("list[Warmup] | None"))
+    assert repr(found) == "[{'epochs': 3.0, 'after': [{'unfreeze': 1, 'epochs': 2}]}]"
+
+
+@pytest.mark.parametrize(("default", "written"), [("1", "1"), ("1", "1.0"), ("[1, {'b': 2, 'a': 3}]", "[1, { a = 3, b = 2 }]")])
+def test_a_default_reaches_the_stage_as_the_same_value_in_the_file_does(tmp_path: Path, default: str, written: str) -> None:
+    table = "class T(TypedDict):\n  a: float\n  b: float\n"
+    (tmp_path / "fit.py").write_text(f"{table}def run(stage, *, rate: float | list[float | T] = {default}): ...\n")
+    values = []
+    for params in ("", f"[stages.fit.params]\nrate = {written}\n"):
+        (tmp_path / "pipeline.toml").write_text(f'[stages.fit]\nrun = "fit"\n{params}')
+        dag = build_dag(load(tmp_path / "pipeline.toml"), Project(tmp_path))
+        values.append(repr(dag.instances["fit"].parameters.values))
+    assert values[0] == values[1]
+    assert "1.0" in values[0]
 
 
 @pytest.mark.parametrize("annotation", ["dict", "complex", "tuple[int]", "Optional[int]", "np.ndarray", "Settings", "Unknown"])
