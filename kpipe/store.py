@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,9 @@ from kpipe.identity import python_minor
 from kpipe.session import Session
 from kpipe.source import FACTS
 from kpipe.statcache import StatCache
+
+PLAIN = re.compile(r"[a-z0-9_.,=[\]-]{1,100}")  # small letters alone: some file systems take A for a
+UNUSUAL = re.compile(r"[^A-Za-z0-9_.,=[\]-]")
 
 
 class Store:
@@ -128,7 +132,7 @@ class Store:
 
     def log(self, run: str, instance: str) -> Path:
         """Where a stage's own output goes."""
-        path = self.root / "logs" / run / f"{instance.replace('/', '_')}.log"
+        path = self.root / "logs" / run / f"{file_name(instance)}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()  # here, where what is wrong with the disk can be told
         return path
@@ -157,6 +161,13 @@ class Store:
             merged = head | {id_: head.get(id_, {}) | change for id_, change in changes.items()}
             if merged != head:
                 write_json(self.root / "heads" / f"{pipeline}.json", merged, self.session.drafts())
+
+
+def file_name(instance: str) -> str:
+    """A name for an instance's files: short enough for any file system, no two that one would take for the same."""
+    if PLAIN.fullmatch(instance):
+        return instance
+    return f"{UNUSUAL.sub('_', instance)[:80]}-{digest_value(instance)[:12]}"
 
 
 def checksum(record: Mapping[str, Any]) -> str:

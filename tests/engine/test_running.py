@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -299,3 +300,22 @@ def test_read_only_store_serves_what_it_has_and_says_so(toy: Toy) -> None:
     assert changed.code == 1 and "Read-only file system\n  hint: earlier results are intact" in changed.err
     assert "Traceback" not in changed.err
     assert toy.ran() == set()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a/b", "a_b"], ["A", "a"], ["\u00e9", "e\u0301"], ["x" * 300, "x" * 301], ["\u5b57" * 250, "b"], ["..", ". ."]],
+    ids=ascii,
+)
+def test_every_branch_has_a_log_of_its_own(toy: Toy, names: list[str]) -> None:
+    """Also where the file system has no such names, takes A for a, or writes letters with accents its own way."""
+    model = ", ".join(f'{{ name = "{name}", rate = {i} }}' for i, name in enumerate(names))
+    toy.edit("pipeline.toml", 'model = [{ name = "a", rate = 0.5 }, { name = "b", rate = 2 }]', f"model = [{model}]")
+    toy.edit("stages/fit.py", "    words =", "    print('rate', rate)\n    words =")
+    toy.run()
+    for i, name in enumerate(names):
+        assert toy.kpipe("logs", f"fit[{name}]").out.splitlines()[-1] == f"rate {i}.0"
+    (logs,) = (toy.root / ".kpipe" / "logs").iterdir()
+    files = [normalize("NFC", path.name).casefold() for path in logs.iterdir()]
+    assert len(set(files)) == len(files) == 4
+    assert "load.log" in files
