@@ -14,6 +14,8 @@ from kpipe.explain import Change
 from kpipe.key import Key
 from kpipe.task import Event, Task
 
+DAY_S = 86_400.0  # the system's own calls wait three weeks at most
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -72,9 +74,9 @@ class Running:
 
 
 def patience(running: Iterable[Running], most: float | None) -> float | None:
-    """Seconds until the first of the attempts is overdue, at most so many; None where there is nothing to look for."""
+    """Seconds until the first of the attempts is overdue, at most so many or a day; None where there is nothing to look for."""
     until = [r.deadline - time.monotonic() for r in running if r.deadline] + ([most] if most is not None else [])
-    return max(0.0, min(until)) if until else None
+    return max(0.0, min(DAY_S, *until)) if until else None
 
 
 class Listener(Protocol):

@@ -32,6 +32,12 @@ def test_from_runs_a_stage_and_what_needs_it(toy: Toy) -> None:
     assert toy.ran("--from", "fit", "--until", "fit", "--set", "stages.fit.params.epochs=10") == FITS
 
 
+@pytest.mark.parametrize("seconds", [30 * 86_400, 400 * 365 * 86_400, 2**63 - 1])
+def test_a_timeout_may_be_longer_than_the_system_can_wait(toy: Toy, seconds: int) -> None:
+    toy.edit("pipeline.toml", "[stages.load]", f"[stages.load]\ntimeout = {seconds}")
+    assert toy.run("--until", "load") == {"load": "done"}
+
+
 def test_only_runs_a_stage_alone(toy: Toy) -> None:
     toy.run()
     assert toy.ran("--only", "fit[b]", "--set", "stages.fit.params.epochs=9") == {"fit[b]"}
