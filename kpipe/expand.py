@@ -62,7 +62,7 @@ class Builder:
         self.problems += check_names(stage, known)
         if closure.uses_keras and "backend" in self.spec.matrix.axes and not stage.gather and "backend" not in axes:
             axes = self.axes[stage.name] = [a for a in self.spec.matrix.axes if a in {*axes, "backend"}]
-        resolver = Resolver(self.project, stage, known, self.spec.matrix, self.problems, self.offline)
+        resolver = Resolver(self.project, stage, known, self.spec.matrix, self.problems, self.spec.store, self.offline)
         for combination in self._projections(() if stage.gather else axes):
             parameters = resolver.resolve(combination)
             own = self.project.closure(stage.run, parameters.modules.values()) if parameters.modules else closure

@@ -13,17 +13,16 @@ from kpipe.tomlfile import as_toml, shown
 MOST = 1000  # how many neighbours are looked at for one that was meant
 
 
-def path_problems(root: Path, path: Path, type_: Type, name: str, value: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
-    """The problem of a file or folder that is not there, with whatever else would be allowed, or that holds the project."""
+def path_problems(
+    root: Path, store: Path, path: Path, type_: Type, name: str, value: str, at: tuple[str | int, ...]
+) -> Iterator[Problem]:
+    """The problem of a file or folder that is not there, with whatever else would be allowed, or that holds what it may not."""
     kinds = {leaf.kind for leaf in type_.leaves()} & {"file", "folder"}
     what = " or ".join(sorted(kinds))
     try:
-        if value and (path.is_dir() if kinds == {"folder"} else path.is_file() if kinds == {"file"} else path.exists()):
-            if path.is_dir() and root.resolve().is_relative_to(path.resolve()):
-                says = (
-                    f"{name} = {shown(value)}: the pipeline file itself lies in this folder, and every run changes what is in it"
-                )
-                yield Problem(says, at, hint="put the pictures into a folder of their own beside the pipeline file")
+        if value and ((path.is_dir() and "folder" in kinds) or (path.is_file() and "file" in kinds)):
+            if path.is_dir():
+                yield from islice(changing(root, store, path.resolve(), f"{name} = {shown(value)}", at), 1)
             return
         place = path if str(path).isprintable() else as_toml(str(path))
         state = (
@@ -38,6 +37,16 @@ def path_problems(root: Path, path: Path, type_: Type, name: str, value: str, at
     also = f"; also allowed: {listing(names)}" if names else ""
     hint = f'did you mean "{near}"?' if near else f"paths are relative to the pipeline file{also}"
     yield Problem(f"{name} = {shown(value)}: {state}", at, hint=hint)
+
+
+def changing(root: Path, store: Path, folder: Path, says: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
+    """The problems of a folder whose content every run changes."""
+    for place, what, hint in (
+        (root, "the pipeline file itself", "put the pictures into a folder of their own beside the pipeline file"),
+        (store, "kpipe's store", f"KPIPE_STORE={store} names the store: let it name a folder beside this one"),
+    ):
+        if place.resolve().is_relative_to(folder):
+            yield Problem(f"{says}: {what} lies in this folder, and every run changes what is in it", at, hint=hint)
 
 
 def url_problem(name: str, value: str, says: str, at: tuple[str | int, ...]) -> Problem:

@@ -31,6 +31,7 @@ class Resolver:
     known: Mapping[str, Parameter]
     matrix: Matrix
     problems: list[Problem]
+    store: Path
     offline: bool = False
 
     def resolve(self, combination: Combination) -> Parameters:
@@ -65,7 +66,7 @@ class Resolver:
             self.problems.append(url_problem(name, value, str(e), at))
             return
         paths[name] = self.project.root / (os.path.expanduser(value) if path is None else path)
-        self.problems.extend(path_problems(self.project.root, paths[name], type_, name, value, at))
+        self.problems.extend(path_problems(self.project.root, self.store, paths[name], type_, name, value, at))
 
     def _at(self, name: str) -> tuple[str | int, ...]:
         return ("stages", self.stage.name, "params", name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from kpipe.backends import choose_backend
 from kpipe.digest import digest_value
-from kpipe.errors import Problem
+from kpipe.errors import ConfigError, Problem
 from kpipe.matrix import Matrix, read_matrix
 from kpipe.needs import check_needs, read_needs
 from kpipe.references import is_open
@@ -80,7 +80,11 @@ class Spec:
     @property
     def store(self) -> Path:
         """The folder of the cache."""
-        return Path(os.environ.get("KPIPE_STORE") or self.root / ".kpipe").absolute()
+        given = os.environ.get("KPIPE_STORE") or self.root / ".kpipe"
+        try:
+            return Path(given).expanduser().absolute()
+        except RuntimeError:
+            raise ConfigError(f"KPIPE_STORE={given}: there is no such user", hint="an absolute path, or ~/...") from None
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Spec:

@@ -342,6 +342,39 @@ def test_any_constant_may_stand_in_a_module(toy: Toy, kpipe: Kpipe, monkeypatch:
     assert kpipe("plan").code == 0
 
 
+@pytest.mark.parametrize("annotation", ["File", "Folder", "File | Folder"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_neither_file_nor_folder_is_refused_without_being_opened(
+    toy: Toy, kpipe: Kpipe, annotation: str, linked: bool
+) -> None:
+    os.mkfifo(toy.root / "pipe")
+    (toy.root / "link").symlink_to("pipe")
+    toy.edit("stages/load.py", "import Folder", "import File, Folder")
+    toy.edit("stages/load.py", "source: Folder", f"source: {annotation}")
+    toy.edit("pipeline.toml", '"data"', '"link"' if linked else '"pipe"')
+    result = kpipe("plan")
+    assert result.code == 2
+    assert f" is not a {annotation.lower().replace('|', 'or')}\n  --> pipeline.toml:11:10\n" in result.err
+
+
+@pytest.mark.parametrize("store", ["data", "data/store", "data/sub/../store", "linked/store", "{root}/data/store"])
+def test_store_inside_a_folder_that_a_stage_reads_is_refused(toy: Toy, kpipe: Kpipe, store: str) -> None:
+    (toy.root / "linked").symlink_to("data")
+    result = kpipe("plan", KPIPE_STORE=store.format(root=toy.root))
+    assert result.code == 2
+    assert result.err.startswith(
+        'error: source = "data": kpipe\'s store lies in this folder, and every run changes what is in it\n  --> pipeline.toml:11:10'
+    )
+    assert kpipe("plan", KPIPE_STORE="data2").code == 0
+
+
+@pytest.mark.parametrize("home", ["~", "~/store"])
+def test_store_below_the_home_is_found_there(toy: Toy, kpipe: Kpipe, tmp_path: Path, home: str) -> None:
+    assert kpipe("plan", KPIPE_STORE=home, HOME=str(tmp_path / "home")).code == 0
+    assert (tmp_path / home.replace("~", "home") / "records").is_dir()
+    assert not (toy.root / home).exists()
+
+
 def test_folder_called_like_a_pipeline_file_is_named(toy: Toy, kpipe: Kpipe) -> None:
     (toy.root / "pipeline.toml").rename(toy.root / "other.toml")
     (toy.root / "pipeline.toml").mkdir()
