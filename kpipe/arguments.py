@@ -9,11 +9,15 @@ from typing import Any, NoReturn, TypeAlias
 
 from kpipe import __version__
 from kpipe.errors import ConfigError, nearest
-from kpipe.units import parse_size, parse_time
+from kpipe.units import parse_count, parse_name, parse_size, parse_time
 
 
 class Arguments(argparse.ArgumentParser):
     """Wrong arguments are a ConfigError like any other mistake."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.register("type", None, named)  # what an argument is without a type of its own
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting; for a mistyped name, the nearest one."""
@@ -31,6 +35,7 @@ def parser() -> Arguments:
     top = Arguments(prog="kpipe", description="Fine-tune and compare Keras image classifiers, declared in one TOML file.")
     top.add_argument("--version", action="version", version=f"kpipe {__version__}")
     verbs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    verbs.type = str  # it is given the command's arguments too, which the command looks at
     running(verbs)
     looking(verbs)
     remembering(verbs)
@@ -99,16 +104,16 @@ def predicting(verbs: Verbs) -> None:
     """predict."""
     found = add(verbs, "predict", "classify pictures with a model of the last run", "predict.predict")
     found.add_argument("paths", nargs="+", metavar="IMAGE|FOLDER")
-    found.add_argument("--model", default="", metavar="BRANCH|FILE", help="default: the best branch on validation")
+    found.add_argument("--model", metavar="BRANCH|FILE", help="default: the best branch on validation")
     pipeline_option(found)
 
 
 def diagnosing(verbs: Verbs) -> None:
     """doctor."""
     found = add(verbs, "doctor", "what is wrong with the last run, or with a network of another program", "doctor.doctor")
-    found.add_argument("model", nargs="?", default="", metavar="MODEL.keras", help="default: the branches of the last run")
-    found.add_argument("--data", default="", metavar="FOLDER", help="the pictures that the network was trained on")
-    found.add_argument("--history", default="", metavar="CSV", help="its history, as keras.callbacks.CSVLogger writes it")
+    found.add_argument("model", nargs="?", metavar="MODEL.keras", help="default: the branches of the last run")
+    found.add_argument("--data", metavar="FOLDER", help="the pictures that the network was trained on")
+    found.add_argument("--history", metavar="CSV", help="its history, as keras.callbacks.CSVLogger writes it")
     pipeline_option(found)
 
 
@@ -167,13 +172,6 @@ def as_json(found: Arguments) -> None:
     found.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
-    return int(text)
-
-
 def told(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """A parser of argument values whose ValueError is what the person reads."""
 
@@ -186,4 +184,4 @@ def told(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
-period, size = told(parse_time), told(parse_size)
+period, size, positive, named = map(told, (parse_time, parse_size, parse_count, parse_name))

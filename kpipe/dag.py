@@ -11,6 +11,7 @@ from kpipe.closure import Closure
 from kpipe.errors import ConfigError, listing, nearest
 from kpipe.parameters import Parameters
 from kpipe.spec import Spec, StageSpec
+from kpipe.tomlfile import shown
 
 
 @dataclass(frozen=True)
@@ -71,5 +72,6 @@ class Dag:
         if not found:
             stages = list(self.spec.stages)
             near = nearest(name, [*stages, *self.instances])
-            raise ConfigError(f"no stage {name}", hint=f"did you mean {near}?" if near else f"stages: {listing(stages)}")
+            hint = f"did you mean {near}?" if near else f"stages: {listing(stages)}"
+            raise ConfigError(f"no stage {name or shown(name)}", hint=hint)
         return found

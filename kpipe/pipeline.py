@@ -62,7 +62,7 @@ class Pipeline:
         self.store = Store(self.spec.store, believe=not request.verify)
         self.dag = build_dag(self.spec, Project(self.spec.root, self.store.sources), request.offline)
         self.ids = chosen(self.dag, request)
-        force = [*request.force, *([request.debug] if request.debug else [])]
+        force = [*request.force, *([] if request.debug is None else [request.debug])]
         self.planner = Planner(self.dag, self.store, frozenset(id_ for name in force for id_ in self.dag.select(name)))
 
     @property
@@ -117,7 +117,7 @@ class Pipeline:
         if self.request.executor != "local":
             raise ConfigError(f"--executor {self.request.executor}: there is none of this name", hint="executors: local")
         local = LocalExecutor(self.request.jobs)
-        if not self.request.debug:
+        if self.request.debug is None:
             return local
         from kpipe.executors.inline import InlineExecutor
 
@@ -133,7 +133,7 @@ def chosen(dag: Dag, request: Request) -> set[str]:
         ("--only", request.only, set),
         ("--debug", request.debug, dag.ancestors),
     ]
-    given = [(f"{option} {name}", reach(dag.select(name))) for option, name, reach in narrow if name]
+    given = [(f"{option} {name}", reach(dag.select(name))) for option, name, reach in narrow if name is not None]
     for _, reached in given:
         ids &= reached
     if not ids:

@@ -23,7 +23,7 @@ def doctor(args: Namespace) -> int:
 
     refuse(args)
     spec = sound(Path(args.file))
-    params = {"model": args.model, "data": args.data, "history": args.history}
+    params = {"model": args.model or "", "data": args.data or "", "history": args.history or ""}
     with use(spec, Store(spec.store), "stages.tools.doctor", params, said) as folder:
         found: list[dict[str, Any]] = json.loads((folder / "findings.json").read_text())
     if args.json:

@@ -21,7 +21,7 @@ def predict(args: Namespace) -> int:
     missing = [path for path in args.paths if not Path(path).exists()]
     if missing:
         raise ConfigError(f"{missing[0]}: no such file or folder", hint="kpipe predict IMAGE|FOLDER ...")
-    params = {"paths": args.paths, "model": args.model}
+    params = {"paths": args.paths, "model": args.model or ""}
     with use(spec, Store(spec.store), "stages.tools.predict", params, said) as folder:
         rows = read_csv(folder / "predictions.csv")
     if args.json:

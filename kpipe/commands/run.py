@@ -15,7 +15,7 @@ from kpipe.progress import listener
 def run(args: Namespace) -> int:
     """Bring the pipeline up to date and export its reports."""
     pipeline = prepare(args)
-    with listener(pipeline.ids, quiet=args.json, live=not args.debug) as told:
+    with listener(pipeline.ids, quiet=args.json, live=args.debug is None) as told:
         finished = pipeline.run(told)
     return conclude(finished, args.json)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kpipe.units import parse_size
 from tests.engine.conftest import ALL, Toy
 from tests.engine.test_running import slow, wait_for
 
@@ -123,6 +124,14 @@ def test_gc_works_where_nothing_ever_ran(toy: Toy) -> None:
     assert toy.kpipe("gc", "--older-than", "soon").err == (
         "error: argument --older-than: soon is no time: 90s, 45m, 12h, 30d\n  hint: kpipe gc --help\n"
     )
+
+
+@pytest.mark.parametrize("digits", [20, 400, 4000])
+def test_numbers_on_the_command_line_may_be_as_long_as_they_like(toy: Toy, digits: int) -> None:
+    assert len(str(parse_size(f"{'1' * digits}GB"))) == digits + 9
+    assert toy.kpipe("gc", "--max-size", f"{'9' * digits}GB", "--older-than", f"{'9' * digits}d").code == 0
+    assert toy.kpipe("gc", "--keep-runs", "9" * digits).code == 0
+    assert toy.kpipe("runs", "--limit", "9" * digits).code == 0
 
 
 def flip(path: Path) -> None:
