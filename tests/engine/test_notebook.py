@@ -90,3 +90,9 @@ def test_value_that_toml_does_not_know_is_named() -> None:
     with pytest.raises(TypeError, match="NoneType cannot be a parameter"):
         as_toml(None)
     assert as_toml(Path("a/b")) == '"a/b"'
+
+
+@pytest.mark.parametrize("option", ["from_", "until", "only", "force"])
+def test_an_empty_name_is_no_stage(told: Toy, option: str) -> None:
+    with pytest.raises(ConfigError, match='no stage ""'):
+        run(quiet=True, **{option: ""})
