@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import calibration, explained, json_files, metrics, weighted
+from stages import calibration, explained, json_files, metrics
 from stages.data.labels import Labels, sample
 from stages.diagnosis import branch, small_batches, untrained
 from stages.diagnosis.finding import Finding, say
 from stages.network import batchnorm, device, latency
 from stages.network.feed import Feed
-from stages.network.scores import loss_and_accuracy
+from stages.network.scores import cross_entropies, loss_and_accuracy
 from stages.trained import Trained, check_from_pixels
 
 BOTH_MODES = 512  # training images that are looked at in both BatchNormalization modes
@@ -68,7 +68,7 @@ def write_predictions(path: Path, labels: Labels, rows: NDArray[np.int64], proba
 
     `loss` is the image's cross-entropy in nats.
     """
-    losses = weighted.losses(probabilities.astype(np.float64), labels.index[rows]).astype(np.float32)
+    losses = cross_entropies(probabilities, labels.index[rows]).astype(np.float32)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         columns = ["row", "path", "split", "label", "predicted", "correct", "loss"]

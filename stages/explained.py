@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import json_files, weighted
+from stages import json_files
 from stages.data.labels import sample
 from stages.network import activations, graph
 from stages.network.feed import Array, Feed
 from stages.network.grad_cam import GradCam
 from stages.network.prefix import Images, Prefix
+from stages.network.scores import cross_entropies
 from stages.trained import Trained
 
 MOST = 12  # images of each kind
@@ -79,7 +80,7 @@ def outputs(model: keras.Model, arrays: tuple[Array, ...], rows: NDArray[np.int6
 
 def told(trained: Trained, row: int, probabilities: NDArray[np.float32]) -> dict[str, Any]:
     """What is known of an image, and said of it: probabilities and loss in the digits of predictions.csv."""
-    loss = weighted.losses(probabilities[None].astype(np.float64), trained.labels.index[[row]]).astype(np.float32)
+    loss = cross_entropies(probabilities[None], trained.labels.index[[row]]).astype(np.float32)
     item, index, name = trained.labels.items[row], trained.labels.index[[row]], int(probabilities.argmax())
     return {
         "row": item.row,

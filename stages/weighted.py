@@ -13,7 +13,6 @@ from stages.network.scores import cross_entropies
 
 Weights = NDArray[np.float64]
 Columns = NDArray[np.float64]  # (N, B)
-losses = cross_entropies  # of every image
 
 
 def accuracy(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> Statistic:
@@ -23,7 +22,7 @@ def accuracy(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> S
 
 def log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> Statistic:
     """Mean negative log-likelihood, in nats."""
-    return mean(losses(probabilities, labels))
+    return mean(cross_entropies(probabilities, labels))
 
 
 def mean(values: NDArray[np.float64]) -> Statistic:

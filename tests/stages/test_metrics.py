@@ -6,8 +6,8 @@ import pytest
 import sklearn.metrics
 from scipy.special import softmax
 
-from stages import calibration, metrics, weighted
-from stages.network.scores import loss_and_accuracy, of_logits
+from stages import calibration, metrics
+from stages.network.scores import cross_entropies, loss_and_accuracy, of_logits
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_every_log_loss_of_the_same_images_is_the_same() -> None:
         -np.log(own.clip(np.finfo(np.float32).tiny)).mean(),
         metrics.of_split(probabilities, labels, ["a", "b", "c"], 0)["log_loss"],
         calibration.tell((probabilities, labels), (probabilities, labels))["before"]["log_loss"],
-        weighted.losses(probabilities, labels).mean(),
+        cross_entropies(probabilities, labels).mean(),
         loss_and_accuracy(probabilities.astype(np.float32), labels)[0],
     ]
     assert losses == pytest.approx([losses[0]] * 5, rel=1e-12)
