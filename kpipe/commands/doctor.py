@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from kpipe import console
+from kpipe.commands.init import STAGES
 from kpipe.commands.predict import said, sound
 from kpipe.errors import ConfigError
+from kpipe.spec import Spec
 from kpipe.store import Store
 
+MODULE = "stages.tools.doctor"
+OWN = STAGES.parent / "pipeline.toml"
 SEVERITIES = ("error", "warning", "note")
 USE = "kpipe doctor MODEL.keras --data FOLDER [--history CSV], or kpipe doctor alone"
 
@@ -22,9 +26,10 @@ def doctor(args: Namespace) -> int:
     from kpipe.tools import use
 
     refuse(args)
-    spec = sound(Path(args.file))
-    params = {"model": args.model or "", "data": args.data or "", "history": args.history or ""}
-    with use(spec, Store(spec.store), "stages.tools.doctor", params, said) as folder:
+    spec = project(args)
+    given = {"model": args.model, "data": args.data, "history": args.history}
+    params = {name: str(Path(path).absolute()) if path else "" for name, path in given.items()}
+    with use(spec, Store(spec.store), MODULE, params, said) as folder:
         found: list[dict[str, Any]] = json.loads((folder / "findings.json").read_text())
     if args.json:
         console.result_json(found)
@@ -35,6 +40,15 @@ def doctor(args: Namespace) -> int:
     if not found:
         console.result("nothing was found")
     return 0
+
+
+def project(args: Namespace) -> Spec:
+    """The pipeline; for a network of another program kpipe's own, where there is none here or it has no doctor."""
+    file = Path(args.file)
+    here = file.parent / f"{MODULE.replace('.', '/')}.py"
+    if args.model and OWN.is_file() and not (file.is_file() and here.is_file()):
+        return sound(OWN)
+    return sound(file)
 
 
 def refuse(args: Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import textwrap
 
 import pytest
@@ -10,13 +11,16 @@ import pytest
 from kpipe.commands import init
 from kpipe.identity import BACKENDS
 from kpipe.spec import load
-from tests.engine.conftest import Toy
+from tests.engine.conftest import PIPELINE, Toy
 
 DOCTOR = """
 import json
+from pathlib import Path
 from kpipe.stage import Stage
 
 def run(stage: Stage, *, model: str = "", data: str = "", history: str = "") -> None:
+    assert not model or (Path(model).is_file() and Path(data).is_dir())
+    model = Path(model).name
     stage.notice(f"asked for {model or 'the last run'}")
     found = [
         {"branch": "b", "rule": "unfinished", "severity": "note", "title": "Training ended", "cause": "It did.",
@@ -65,6 +69,26 @@ def test_findings_as_json(toy: Toy) -> None:
 
 def test_nothing_found_is_said(toy: Toy) -> None:
     assert toy.kpipe("doctor", "fine.keras", "--data", "data").out == "nothing was found\n"
+
+
+def test_files_are_named_from_where_the_person_stands(toy: Toy) -> None:
+    toy.write("elsewhere/pipeline.toml", PIPELINE.replace('"data"', '"../data"'))
+    shutil.copytree(toy.root / "stages", toy.root / "elsewhere" / "stages")
+    done = toy.kpipe("doctor", "other.keras", "--data", "data", "--pipeline", "elsewhere/pipeline.toml")
+    assert done.code == 0 and "asked for other.keras" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", ["pipeline.toml", "none"])
+def test_a_network_of_another_program_needs_no_pipeline_beside_it(toy: Toy, kept: str) -> None:
+    (toy.root / "stages" / "tools" / "doctor.py").unlink()
+    if kept == "none":
+        (toy.root / "pipeline.toml").unlink()
+    toy.environment["KPIPE_STORE"] = str(toy.root / "store")
+    done = toy.kpipe("doctor", "other.keras", "--data", "data")
+    assert done.code == 1 and "other.keras cannot be read as a Keras model" in done.err  # by kpipe's own doctor
+    done = toy.kpipe("doctor")
+    assert done.code == 2 and "hint:" in done.err  # the last run is that of a pipeline
 
 
 def test_a_tool_is_told_how_the_artifacts_of_the_last_run_came_to_be(toy: Toy) -> None:
