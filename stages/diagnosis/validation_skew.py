@@ -5,7 +5,7 @@ from __future__ import annotations
 from stages.diagnosis.finding import Effect, Finding
 from stages.diagnosis.seen import Seen
 
-SKEW = 0.2  # accuracy by which the saved network is better than the history's best epoch
+SKEW, SERIOUS = 0.1, 0.2  # accuracy by which the saved network is better than the history's best epoch
 FIX = "prepare validation images by the code that prepares training images: the same rescaling, order of classes, no augmentation"
 
 
@@ -15,11 +15,12 @@ def find(seen: Seen) -> Finding | None:
     Whatever epoch was saved, its accuracy is not above the best one's; `seen.validation` are the history's own images.
     """
     told = seen.column("val_accuracy")
-    if not len(told) or seen.validation.interval()[0] - told.max() < SKEW:
+    better = seen.validation.accuracy - told.max(initial=0.0)
+    if not len(told) or better < SKEW or seen.validation.interval()[0] <= told.max():
         return None
     return Finding(
         rule="validation-skew",
-        severity="error",
+        severity="error" if better > SERIOUS else "warning",
         title="Validation was prepared in another way than training",
         cause=f"The history's validation accuracy is {told.max():.2f} at best, but the saved network reaches "
         f"{seen.validation.accuracy:.2f} on these validation images, prepared as it knows its training images: the program gave "

@@ -155,6 +155,8 @@ def hidden_faults() -> Iterator[Case]:
     stale = setting("stale", 0, 10, 50)  # after so many steps with a momentum of 0.99
     yield from fault(half, "batchnorm", "batchnorm-gap", stale, where=list(some(models=RESNET)))
     yield from fault(half, "misaligned", "labels-misaligned", setting("renamed", 1, -1))
+    skewed = setting("validation_pixels", "unit", "symmetric")
+    yield from fault(half, "validation-skew", "validation-skew", skewed, where=list(some(TWO, RESNET)), always=True)
     yield from fault(half, "rate-high", "learning-rate-high", setting("rate", 1.0, 10.0, units=64), where=list(some(TWO)))
     yield from fault(half, "rate-low", "learning-rate-low", setting("rate", 1e-8, 1e-7), where=list(some(TWO)))
     large = [(Source("textures", seed), "vgg16", "jax") for seed in (1, 2, 3, 4)]  # on TensorFlow the loss finds the logits

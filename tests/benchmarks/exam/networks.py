@@ -97,7 +97,7 @@ class Network:
 
     `settings`: "pixels" is how they are scaled; "outside" that the program does so before the network; "nested" that the
     backbone is a layer; "units", "flatten", "sigmoid", "logits" and "bias" (of the first class) are of the head; "rate",
-    "epochs"; "stop" at the best epoch; "weigh" the classes; "stale": steps after which BatchNormalization stopped to follow; "renamed": outputs in another order; "dead": that
+    "epochs"; "validation_pixels" those that the program gives validation alone; "stop" at the best epoch; "weigh" the classes; "stale": steps after which BatchNormalization stopped to follow; "renamed": outputs in another order; "dead": that
     no hidden unit fires.
     """
 
@@ -109,9 +109,9 @@ class Network:
         self.head = self.make_head()
         self.history: list[dict[str, float]] = []
 
-    def of(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Features and labels of a split."""
-        return features(self.model, self.weights, self.kind, self.folder, split, "stale" in self.settings)
+    def of(self, split: str, pixels: str = "") -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Features and labels of a split, whose pixels may be scaled in another way."""
+        return features(self.model, self.weights, pixels or self.kind, self.folder, split, "stale" in self.settings)
 
     def make_head(self) -> keras.Sequential:
         """Pooling, perhaps a hidden layer, an output."""
@@ -130,7 +130,7 @@ class Network:
         losses = keras.losses
         loss = losses.BinaryCrossentropy() if self.settings.get("sigmoid") else losses.SparseCategoricalCrossentropy(logits)
         self.head.compile(keras.optimizers.Adam(self.settings["rate"]), loss, metrics=["accuracy"])
-        (x, y), validation = self.of("train"), self.of("validation")
+        (x, y), validation = self.of("train"), self.of("validation", self.settings.get("validation_pixels", ""))
         epochs = self.settings["epochs"]
         stop = [keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)] if self.settings.get("stop") else []
         counts = np.bincount(y, minlength=self.classes)
