@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.reporting.pictures import Picture, Store
 from stages.reporting.results import Result
-from stages.reporting.same_images import on_same_images
+from stages.reporting.same_images import identity, on_same_images
 
 SHOWN = 6  # images that only the one, and that only the other got right
 Codes = NDArray[np.int64]
@@ -87,14 +87,15 @@ class Dispute:
 
 def pairs(results: Sequence[Result]) -> list[Agreement]:
     """Every two branches that share test images, in their order."""
-    tables = [pd.DataFrame({result.number: result.test[name] for result in results}) for name in ("label", "predicted")]
-    codes, _ = pd.factorize(np.concatenate([table.to_numpy(object) for table in tables]).ravel())  # -1: not among its images
-    labels, predicted = codes.reshape(2, -1, len(results)).transpose(0, 2, 1)
+    table = pd.DataFrame({result.number: result.test["predicted"].set_axis(identity(result.test)) for result in results})
+    names = np.vstack([table.index.get_level_values("label"), table.to_numpy(object).T])
+    codes, _ = pd.factorize(names.ravel())  # -1: not among a branch's images
+    labels, *predicted = codes.reshape(names.shape)
     found = []
     for (i, first), (j, second) in combinations(enumerate(results), 2):
-        here = (labels[i] >= 0) & (labels[i] == labels[j])
+        here = (predicted[i] >= 0) & (predicted[j] >= 0)
         if here.any():
-            found.append(between(first, second, labels[i][here], predicted[i][here], predicted[j][here]))
+            found.append(between(first, second, labels[here], predicted[i][here], predicted[j][here]))
     return found
 
 

@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 from stages.reporting.results import Result
 
 
+def identity(table: pd.DataFrame) -> pd.MultiIndex:
+    """What makes an image of a table of predictions the same in two branches: its path, its label, and the hash of its file."""
+    return pd.MultiIndex.from_arrays([table.index, table["label"], table["hash"]], names=["path", "label", "hash"])
+
+
 def on_same_images(results: Sequence[Result]) -> list[pd.DataFrame]:
-    """The results' test tables, cut down to the images that all of them predicted, in one order: the same file at the same path
-    under the same label."""
+    """The results' test tables, cut down to the images that all of them predicted, in one order."""
     tables = [result.test for result in results]
     if len({result.tested for result in results}) == 1:
         return tables
-    paths = reduce(lambda shared, table: shared.intersection(table.index, sort=False), tables[1:], tables[0].index)
-    cut = [table.loc[paths] for table in tables]
-    same = np.logical_and.reduce([(table[["label", "hash"]] == cut[0][["label", "hash"]]).all(axis=1) for table in cut])
-    return [table[same] for table in cut]
+    images = [identity(table) for table in tables]
+    shared = reduce(lambda common, more: common.intersection(more, sort=False), images[1:], images[0])
+    return [table.loc[shared.get_level_values("path")] for table in tables]
 
 
 def stacked(tables: Sequence[pd.DataFrame], column: str) -> NDArray[np.float64]:

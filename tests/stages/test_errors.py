@@ -15,9 +15,10 @@ from sklearn.metrics import cohen_kappa_score
 
 from kpipe.stage import Branch
 from stages import json_files
-from stages.reporting import agreement, errors, pictures, verdict, wording
+from stages.reporting import agreement, backends, errors, paired, pictures, verdict, wording
 from stages.reporting.pictures import Store
 from stages.reporting.results import Result, read_results
+from stages.reporting.seeds import alone
 from tests.stages.fake_artifacts import Data, Run, branches
 from tests.stages.test_report import HOSTILE, Page, reported, two
 
@@ -166,7 +167,7 @@ def answering(results: list[Result], labels: list[str], *answers: list[str]) -> 
     """Let branches have these test images and answers; None: an image that a branch did not have."""
     for result, said in zip(results, answers, strict=True):
         rows = [(f"{i}.png", label, answer) for i, (label, answer) in enumerate(zip(labels, said, strict=True)) if answer]
-        table = pd.DataFrame(rows, columns=["path", "label", "predicted"]).set_index("path")
+        table = pd.DataFrame(rows, columns=["path", "label", "predicted"]).set_index("path").assign(hash="0")
         result.__dict__["test"] = table.assign(correct=table["label"] == table["predicted"])
 
 
@@ -199,14 +200,16 @@ def test_who_always_says_the_same_has_no_kappa_and_who_shares_nothing_no_agreeme
     assert found.numbers == (1, 2) and found.kappa is None and found.parts == (1, 0, 0, 1, 0)
 
 
-def test_images_under_two_labels_are_not_compared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["label", "hash"])
+def test_images_under_two_labels_and_two_files_at_one_path_are_not_the_same_anywhere(tmp_path: Path, column: str) -> None:
     results = results_of(tmp_path, 2)
-    answering(results, [*"abab"], [*"abab"], [*"abab"])
     table = results[1].test.copy()
-    table.loc["0.png", "label"] = "b"
+    table.loc[table.index[:3], column] = "another"
     results[1].__dict__["test"] = table
-    [found] = agreement.pairs(results)
-    assert found.images == 3
+    [agreed] = agreement.pairs(results)
+    compared = paired.compare(*alone(results))
+    assert compared is not None
+    assert agreed.images == compared.images == backends.disagreement(*results)[1] == len(table) - 3
 
 
 def wrong_at(result: Result, sure: dict[int, float]) -> None:
