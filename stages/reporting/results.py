@@ -16,6 +16,7 @@ from stages import json_files
 
 NEEDS = ("ingest", "preprocess", "build", "train", "evaluate")
 MEASURED = {"leakage": ("copies-across-splits", "near-copies-across-splits")}  # a finding -> what it says with less
+SLUG = 60  # characters of a label in the name of a file, of which a file system takes 255 bytes
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 
 
@@ -61,8 +62,9 @@ class Result:
 
     @property
     def slug(self) -> str:
-        """The branch's number and label, for names of files and ids in the page."""
-        return f"{self.number}-{re.sub(r'[^A-Za-z0-9]+', '-', self.label)}".rstrip("-")
+        """The branch's number and the beginning of its label, for names of files and ids in the page."""
+        words = re.sub(r"[^A-Za-z0-9]+", "-", self.label)
+        return f"{self.number}-{words[:SLUG]}".rstrip("-")
 
     @property
     def backend(self) -> str:

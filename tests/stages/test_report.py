@@ -111,6 +111,15 @@ def test_report_gives_page_table_and_figures(out: Path) -> None:
     assert 0.8 < float(rows[1]["test_accuracy"]) < 0.95
 
 
+def test_however_long_its_label_is_a_branch_has_a_file_name_of_its_own(tmp_path: Path) -> None:
+    axes = [{"model": "resnet50", "recipe": "y" * 400 + end, "rate": "\u65e5" * 90} for end in "ab"]
+    slugs = [result.slug for result in read_results(branches(tmp_path, map(Run, axes)))[0]]
+    assert len(set(slugs)) == 2
+    for number, slug in enumerate(slugs, 1):
+        assert slug.startswith(f"{number}-resnet50-yyyy")
+        (tmp_path / f"calibration-{slug}.svg").touch()
+
+
 @pytest.mark.slow
 def test_report_twice_gives_the_same_bytes(tmp_path: Path, gathered: list[Branch], out: Path) -> None:
     again = reported(tmp_path, gathered)
