@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 from stages.reporting.results import Result, by_validation
 
 SEEDED = ("preprocess", "build", "train")  # augmentation, random weights, all else that a training draws
+FINEST = 10**9  # share of images: any of some million images is found again in its float
 SAME = ("stage", "params", "files", "keras")  # parts of a stage's key that seeds leave as they are
 
 
@@ -65,9 +67,12 @@ class Group:
         return {result.axes.get(self.axis or ""): result for result in self.results}
 
     def mean(self, split: str, metric: str) -> float:
-        """A metric's mean over the seeds; infinite where one training has none."""
+        """A metric's mean over the seeds, equal where their values have the same sum; infinite where one training has none."""
         values = [result.metrics[split].get(metric) for result in self.results]
-        return float("inf") if None in values else sum(values) / len(values)
+        if None in values:
+            return float("inf")
+        shares = [Fraction(value).limit_denominator(FINEST) for value in values]  # floats' sum would depend on their order
+        return float(sum(shares) / len(shares))
 
 
 def ranked(results: list[Result]) -> list[Group]:

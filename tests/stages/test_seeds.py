@@ -94,6 +94,15 @@ def test_equal_means_are_ranked_by_mean_log_loss(tmp_path: Path) -> None:
     assert [group.model for group in ranked(found)] == ["VGG16", "ResNet50"]
 
 
+@pytest.mark.parametrize("images", [10, 90, 200, 10_007])
+@pytest.mark.parametrize("right", [((9, 8, 7), (7, 8, 9)), ((9, 8, 7), (8, 8, 8)), ((9, 6, 3), (7, 6, 5))])
+def test_means_of_as_many_right_images_are_equal(tmp_path: Path, right: tuple[tuple[int, ...], ...], images: int) -> None:
+    found = results(tmp_path, *runs(*(0.9,) * 3), *runs(*(0.9,) * 3, model="vgg16"))
+    for result, number, loss in zip(found, (*right[0], *right[1]), (0.5, 0.5, 0.5, 0.3, 0.3, 0.3), strict=True):
+        result.metrics["validation"].update(accuracy=number / images, log_loss=loss)
+    assert [group.model for group in ranked(found)] == ["VGG16", "ResNet50"]
+
+
 def sums_of_squares(values: NDArray[np.float64]) -> tuple[float, float, float]:
     """Mean squares of seeds, images and rest, from the residuals of three least-squares fits."""
     seeds, images = values.shape
