@@ -22,6 +22,7 @@ from stages.reporting.palette import INK, MUTED, RULE, variables
 from stages.reporting.wording import printable
 
 POINTS = 72  # an inch
+TAG = r"<[^>]*>"
 REACH = 9  # points: the least width and height of a place that the pointer has to meet
 
 STYLE: dict[str, Any] = {
@@ -132,15 +133,21 @@ def inline(svg: str, name: str) -> str:
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", element, flags=re.DOTALL)
     element = re.sub(r">\s+<", "><", element)  # half of what a browser would have to keep
-    element = re.sub(r'(<text [^>]*?)font-family: [^;"]*; ', r"\1", element)  # as the style sheet says
-    element = re.sub(r'(<text [^>]*?) transform="rotate\(-0 [^"]*"', r"\1", element)
-    for variable, (light, _) in variables().items():
-        element = element.replace(light, f"var({variable})")
-    element = re.sub(r' id="branch-(\d+)-\w+-\d+"', r' data-branches="\1"', element)
-    used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', element))
-    element = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", element)
-    element = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", element)
+    used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', "".join(re.findall(TAG, element))))
+    element = re.sub(TAG, lambda tag: _tag_in_page(tag[0], name, used), element)
     return element.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+def _tag_in_page(tag: str, name: str, used: set[str]) -> str:
+    """A tag as the page needs it; what stands between tags, names of branches and classes, stays as it is."""
+    if tag.startswith("<text "):
+        tag = re.sub(r"font-family: [^;\"]*; ", "", tag)  # as the style sheet says
+        tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
+    for variable, (light, _) in variables().items():
+        tag = tag.replace(light, f"var({variable})")
+    tag = re.sub(r' id="branch-(\d+)-\w+-\d+"', r' data-branches="\1"', tag)
+    tag = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
+    return re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", tag)
 
 
 def on_paper(svg: str) -> str:

@@ -39,6 +39,11 @@ def texts(drawing: str) -> list[str]:
     return ["".join(element.itertext()) for element in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")]
 
 
+def titles(drawing: str) -> list[str]:
+    """What the pointer finds."""
+    return [element.text or "" for element in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}title")]
+
+
 @pytest.mark.slow
 def test_figures_have_the_same_bytes_every_time(results: list[Result]) -> None:
     assert drawings(results) == drawings(results)
@@ -92,6 +97,16 @@ def test_inline_figures_follow_the_theme_and_share_no_ids(results: list[Result])
         assert set(re.findall(r"url\(#([\w-]+)\)", text)) <= set(re.findall(r'id="([\w-]+)"', text))
         assert all(identity.startswith(name) for identity in re.findall(r' id="([\w-]+)"', text))
         ElementTree.fromstring(text)
+
+
+def test_names_that_look_like_markup_are_in_the_page_what_they_are_in_the_file(tmp_path: Path) -> None:
+    colors = [light for light, _ in palette.variables().values()]
+    like_markup = ("url(#a)", 'href="#a"', ' id="a"', "rotate(-0 1)", "font-family: a; ")
+    results = read_results(branches(tmp_path, [Run({"model": "resnet50"})], Data(classes=(*colors, *like_markup))))[0]
+    drawing = figures.confusion(results[0], COLORS)
+    in_page = svg.inline(drawing, "confusion")
+    assert texts(in_page) == texts(drawing) and {*colors, "url(#a)", 'href="#a"'} <= set(texts(drawing))
+    assert titles(in_page) == titles(drawing) and any(colors[0] in title for title in titles(drawing))
 
 
 def test_many_classes_become_one_picture(tmp_path: Path) -> None:
