@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from stages.reporting import readings, recipe
 from stages.reporting.palette import INK, MUTED, Palette
 from stages.reporting.results import Result
+from stages.reporting.shortened import shortened, told_apart
 from stages.reporting.svg import belong, figure, render
-from stages.reporting.wording import printable
 
 CURVES = {
     "accuracy": {
@@ -31,13 +31,15 @@ CURVES = {
 }
 MOVING = "validation, moving BatchNorm statistics"
 LEGIBLE_CLASSES = 12
+BRANCH_ROOM, CLASS_ROOM = 38, 14  # characters of a name
 
 
 def intervals(results: list[Result], palette: Palette) -> str:
     """Test accuracy of every branch with its 95% interval, and the majority-class baseline of its test images."""
     with figure("intervals", 3.5, 0.75 + 0.36 * len(results)) as drawing:
         axes = drawing.add_subplot()
-        for place, result in enumerate(results):
+        labels = shortened([result.label for result in results], BRANCH_ROOM)
+        for place, (result, label) in enumerate(zip(results, labels, strict=True)):
             test = result.metrics["test"]
             color = palette.color(result.model)
             drawn = [
@@ -46,8 +48,8 @@ def intervals(results: list[Result], palette: Palette) -> str:
                 *axes.plot(test["majority_accuracy"], place, "|", color=MUTED[0], markersize=7, markeredgewidth=1.2),
             ]
             name = axes.annotate(
-                f"{result.number}  {printable(result.label)}", (0, place), xytext=(0, 5), textcoords="offset points",
-                xycoords=("axes fraction", "data"), va="bottom", color=INK[0],
+                f"{result.number}  {label}", (0, place), xytext=(0, 5), textcoords="offset points",
+                xycoords=("axes fraction", "data"), va="bottom", color=INK[0], in_layout=False,
             )  # fmt: skip
             belong(result.number, [*drawn, name])
         axes.set(xlim=(0, 1.01), ylim=(len(results) - 0.4, -0.95), yticks=[], xlabel="test accuracy; | majority class")
@@ -105,7 +107,7 @@ def _mark_chosen_epoch(axes: Axes, result: Result, watched: str, palette: Palett
 def confusion(result: Result, palette: Palette) -> str:
     """Confusion matrix of the test images, rows the true class, shaded by share of the row, counts in the cells."""
     counts = np.asarray(result.metrics["test"]["confusion"])
-    classes = [_short(name) for name in result.metrics["classes"]]
+    classes = told_apart(result.metrics["classes"], CLASS_ROOM)
     legible = len(classes) <= LEGIBLE_CLASSES
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with figure(f"confusion-{result.slug}", 3.5, 3.4) as drawing:
@@ -124,11 +126,6 @@ def confusion(result: Result, palette: Palette) -> str:
 def _shades(color: str) -> LinearSegmentedColormap:
     """From nothing to the colour at 50%: ink stays readable on every shade of it, on white and on black."""
     return LinearSegmentedColormap.from_list("shades", [(*to_rgb(color), 0.0), (*to_rgb(color), 0.5)])
-
-
-def _short(name: str, longest: int = 14) -> str:
-    name = printable(name)
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def loss_limit(results: list[Result]) -> float:

@@ -222,6 +222,7 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "reporting/same_weights.py",
             "reporting/scores.py",
             "reporting/seeds.py",
+            "reporting/shortened.py",
             "reporting/summary.py",
             "reporting/svg.py",
             "reporting/tables.py",

@@ -13,6 +13,7 @@ import pytest
 from stages.reporting import calibration, figures, palette, pareto, svg, tradeoff
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result, read_results
+from stages.reporting.shortened import shortened, told_apart
 from tests.stages.fake_artifacts import Data, Run, branches
 
 COLORS = Palette(("ResNet50", "VGG16"))
@@ -42,6 +43,12 @@ def texts(drawing: str) -> list[str]:
 def titles(drawing: str) -> list[str]:
     """What the pointer finds."""
     return [element.text or "" for element in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}title")]
+
+
+def width_of_axes(drawing: str) -> float:
+    """In points, from the places of the readings that reach across."""
+    [first, *_] = re.findall(r'<rect x="[\d.]+" y="[\d.]+" width="([\d.]+)"[^>]*><title>', drawing)
+    return float(first)
 
 
 @pytest.mark.slow
@@ -81,7 +88,7 @@ def test_every_curve_is_named(results: list[Result]) -> None:
 def test_names_are_shown_as_they_are(results: list[Result]) -> None:
     drawing = figures.confusion(results[0], COLORS)
     assert "<script" not in drawing
-    assert {"$x_1$ & co", "<script>alert…"} <= set(texts(drawing))
+    assert {"$x_1$ & co", "<script…cript>"} <= set(texts(drawing))
 
 
 def test_a_model_has_one_colour_in_all_figures(results: list[Result]) -> None:
@@ -107,6 +114,47 @@ def test_names_that_look_like_markup_are_in_the_page_what_they_are_in_the_file(t
     in_page = svg.inline(drawing, "confusion")
     assert texts(in_page) == texts(drawing) and {*colors, "url(#a)", 'href="#a"'} <= set(texts(drawing))
     assert titles(in_page) == titles(drawing) and any(colors[0] in title for title in titles(drawing))
+
+
+def test_a_name_is_cut_where_it_differs_least_from_others() -> None:
+    assert shortened(["melanoma_stage_1", "melanoma_stage_2", "nevus"], 14) == ["melanom…tage_1", "melanom…tage_2", "nevus"]
+    assert shortened([f"{'x' * 10}{i}{'y' * 10}" for i in "12"], 14) == ["xxxxxxxxxx1…yy", "xxxxxxxxxx2…yy"]
+    assert shortened([f"{'x' * 3}{'y' * 20}{i}yyyyyyyyy" for i in "12"], 14) == ["xxx…1yyyyyyyyy", "xxx…2yyyyyyyyy"]
+    assert told_apart([f"{'x' * 20}{i}{'x' * 20}" for i in "12"], 14) == ["1 xxxxxx…xxxxx", "2 xxxxxx…xxxxx"]
+
+
+LONG = [
+    ["melanoma_stage_1_of_the_left_arm", "melanoma_stage_2_of_the_left_arm"],
+    ["melanoma_stage_1", "melanoma_stage_2", "nevus"],
+    ["a" * 60 + middle + "a" * 60 for middle in ("b", "c", "d")],
+    ["\N{CJK UNIFIED IDEOGRAPH-65E5}" * 30 + middle for middle in ("1", "2")],
+    ["m" * 60, "m" * 61],
+]
+
+
+@pytest.mark.parametrize("names", LONG)
+def test_different_classes_have_different_labels_that_leave_room_for_the_matrix(tmp_path: Path, names: list[str]) -> None:
+    results = read_results(branches(tmp_path, [Run({})], Data(classes=names)))[0]
+    drawing = figures.confusion(results[0], COLORS)
+    labels = texts(drawing)[: len(names)]
+    assert len(set(labels)) == len(names) and labels == texts(drawing)[len(names) + 1 : 2 * len(names) + 1]
+    assert all(any(name in title for title in titles(drawing)) for name in names)
+
+
+@pytest.mark.parametrize("names", LONG)
+def test_long_labels_of_branches_are_cut_and_leave_the_intervals_their_room(tmp_path: Path, names: list[str]) -> None:
+    plain, long = (
+        read_results(branches(tmp_path / kind, [Run({"recipe": name}) for name in axis]))[0]
+        for kind, axis in (("plain", list(map(str, range(len(names))))), ("long", names))
+    )
+    widths = []
+    for results in (plain, long):
+        drawing = figures.intervals(results, COLORS)
+        widths.append(width_of_axes(drawing))
+        assert [text.split()[0] for text in texts(drawing)[-len(names) :]] == [str(result.number) for result in results]
+        assert all(len(text) <= 45 for text in texts(drawing))
+        assert all(f"{result.number} {result.label}" in title for result, title in zip(results, titles(drawing), strict=True))
+    assert widths[0] == widths[1]
 
 
 def test_many_classes_become_one_picture(tmp_path: Path) -> None:
