@@ -35,7 +35,7 @@ from stages.reporting.results import Result
 
 def comparison(complete: list[Result]) -> dict[str, Any]:
     """What the page shows of the branches: the verdict, findings, and tables that set them side by side."""
-    judged = verdict.judge(complete)
+    judged, networks = verdict.judge(complete), seeds.ranked(complete)
     told = tables.reestimations(complete)
     agreements = same_weights.agreements(complete)
     return {
@@ -51,7 +51,8 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "stories": summary.batchnorm_stories(told, judged),
         "reestimations": told,
         "findings": tables.findings(complete),
-        "comparisons": {pair.second.number: pair for pair in verdict.against(judged.group, seeds.ranked(complete))},
+        "comparisons": {pair.second.number: pair for pair in verdict.against(judged.group, networks)},
+        "networks": networks,
         "over_seeds": scores.over_seeds,
         "beats_majority": baseline.beats_majority,
         "per_class": tables.per_class,

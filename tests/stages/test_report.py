@@ -17,6 +17,7 @@ import pytest
 
 from kpipe.stage import Branch, Stage, StageError
 from stages import json_files, report
+from stages.reporting import pairs
 from stages.reporting.results import read_results
 from tests.stages.fake_artifacts import Data, Run, branches
 
@@ -256,6 +257,22 @@ def test_several_seeds_are_told_as_one_network(tmp_path: Path) -> None:
     ):
         assert sentence in text
     assert "behind the chosen by" in text and text.count("behind the chosen by") == 1
+
+
+@pytest.mark.slow
+def test_every_network_is_told_over_its_seeds_though_not_every_two_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "MOST", 2)
+    axes = [(rate, seed) for rate in (1, 2, 3) for seed in (1, 2)]
+    runs = [Run({"rate": r, "seed": s}, accuracy=1 - r / 10, params={"seed": s, "learning_rate": r}) for r, s in axes]
+    out = made(tmp_path, runs, Data(classes=("a", "b"), train=20, validation=40, test=40))
+    [table] = re.findall(
+        r'aria-label="Comparison of the networks over their seeds".*?</table>', (out / "report.html").read_text(), re.S
+    )
+    assert re.findall(r"<span>(\d)</span></span>", table) == ["1", "2", "3"]
+    text = words(out)
+    assert "its p is corrected for 2 comparisons (Holm)" in text and "Only the 2 best on validation are compared" in text
 
 
 @pytest.mark.slow
