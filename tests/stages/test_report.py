@@ -276,6 +276,23 @@ def test_every_network_is_told_over_its_seeds_though_not_every_two_are_compared(
 
 
 @pytest.mark.slow
+def test_a_metric_that_is_not_defined_is_a_dash(tmp_path: Path) -> None:
+    gathered = branches(tmp_path / "run", two())
+    file = gathered[0].inputs["evaluate"] / "metrics.json"
+    metrics = json_files.read(file)
+    for split in ("validation", "test"):
+        metrics[split] |= {f"{name}{end}": None for name in ("macro_f1", "log_loss", "auc") for end in ("", "_interval")}
+    for when in ("before", "after"):
+        metrics["calibration"][when]["log_loss"] = None
+    json_files.write(file, metrics)
+    out = reported(tmp_path, gathered)
+    html = (out / "report.html").read_text()
+    assert html.count('<td class="number" data-value="">\N{EN DASH}</td>') >= 3 and "None" not in html
+    [row, _] = csv.DictReader(io.StringIO((out / "report.csv").read_text()))
+    assert [row[f"test_{name}"] for name in ("macro_f1", "log_loss", "auc")] == ["", "", ""]
+
+
+@pytest.mark.slow
 def test_one_branch_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     out = made(tmp_path, [Run({})])
     assert not (out / "pairs.csv").exists()
