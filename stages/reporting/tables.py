@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -18,16 +19,32 @@ SEVERITIES = ("error", "warning", "note")
 
 
 def report_table(results: list[Result]) -> pd.DataFrame:
-    """One row a branch: its axes, then every number that was measured; what is not known stays empty."""
+    """One row a branch: its axes, then every number that was measured; what is not known stays empty.
+
+    An axis that is called like a column that follows, as `network` or `temperature`, is the column `axis_network`.
+    """
     over_seeds = seed_columns(groups(results))
-    return pd.DataFrame([_row(result) | over_seeds.get(result.number, {}) for result in results])
+    measured = [_row(result) | over_seeds.get(result.number, {}) for result in results]
+    names = _axis_columns((axis for result in results for axis in result.axes), set().union(*measured))
+    axes = [{names[axis]: value for axis, value in result.axes.items()} for result in results]
+    return pd.DataFrame([own | row for own, row in zip(axes, measured, strict=True)])
+
+
+def _axis_columns(axes: Iterable[str], taken: set[str]) -> dict[str, str]:
+    """The name of each axis' column: the axis' own wherever it is free."""
+    names: dict[str, str] = {}
+    for axis in sorted(set(axes), key=lambda axis: (axis in taken, axis)):
+        column = axis
+        while column in taken or column in names.values():
+            column = f"axis_{column}"
+        names[axis] = column
+    return names
 
 
 def _row(result: Result) -> dict[str, Any]:
     metrics, training = result.metrics, result.training
     severities = [finding["severity"] for finding in result.findings]
     return {
-        **result.axes,
         "branch": result.label,
         "network": result.model,
         "keras_backend": result.backend.lower(),

@@ -215,6 +215,23 @@ def test_table_has_one_row_a_branch_with_axes_and_named_columns(tmp_path: Path) 
     assert (table["test_accuracy_low"] < table["test_accuracy"]).all()
 
 
+def test_no_axis_is_lost_to_a_column_of_its_name(tmp_path: Path) -> None:
+    columns = list(tables.report_table(results_of(tmp_path / "plain", Run({}))).columns)
+    axes = dict.fromkeys([*columns, "axis_network", "free"], "an axis")
+    table = tables.report_table(results_of(tmp_path / "named", Run(axes)))
+    assert set(columns) <= set(table.columns) and table.columns.is_unique
+    renamed = [f"axis_{column}" for column in columns if column != "network"] + ["axis_axis_network"]
+    assert {column for column in table if table[column][0] == "an axis"} == {"axis_network", "free", *renamed}
+
+
+@pytest.mark.parametrize("name", ["seeds", "mean_test_accuracy"])
+def test_no_axis_is_lost_to_a_column_that_only_several_seeds_have(tmp_path: Path, name: str) -> None:
+    runs = [Run({name: value, "seed": i}, params={"seed": i, "recipe": value}) for value in ("a", "b") for i in (1, 2)]
+    table = tables.report_table(results_of(tmp_path, *runs))
+    assert list(table[f"axis_{name}"]) == ["a", "a", "b", "b"] and list(table["seeds"]) == [2, 2, 2, 2]
+    assert list(table["seed"]) == [1, 2, 1, 2]
+
+
 def test_equal_findings_of_branches_stand_together(tmp_path: Path) -> None:
     other = FINDING | {"rule": "small-validation", "severity": "note", "title": "Few images"}
     results = results_of(tmp_path, Run({"seed": 1}, findings=[other, FINDING]), Run({"seed": 2}, findings=[FINDING]))
