@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import pandas as pd
@@ -13,9 +14,10 @@ from stages.reporting import costs, same_weights
 from stages.reporting.results import Result
 from stages.reporting.scores import seed_columns
 from stages.reporting.seeds import groups
-from stages.reporting.wording import listing
+from stages.reporting.wording import listing, plural
 
 SEVERITIES = ("error", "warning", "note")
+NAMED = 24  # combinations that no branch has
 
 
 def report_table(results: list[Result]) -> pd.DataFrame:
@@ -160,13 +162,17 @@ def findings(results: list[Result]) -> list[Finding]:
 
 
 def missing_combinations(results: list[Result]) -> list[str]:
-    """Labels of the combinations of the axes' values that no branch has: excluded, or failed."""
+    """Labels of the combinations of the axes' values that no branch has, excluded or failed; of many the first, and how many more
+    there are."""
     if not results:
         return []
     axes = list(results[0].axes)
     values = [list(dict.fromkeys(result.axes.get(axis) for result in results)) for axis in axes]
     seen = {tuple(result.axes.get(axis) for axis in axes) for result in results}
-    return [",".join(map(str, combination)) for combination in product(*values) if combination not in seen]
+    absent = (",".join(map(str, combination)) for combination in product(*values) if combination not in seen)
+    named = list(islice(absent, NAMED))
+    more = math.prod(map(len, values)) - len(seen) - len(named)
+    return [*named, plural(more, "more combination")] if more else named
 
 
 def title(results: list[Result]) -> str:

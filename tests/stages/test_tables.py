@@ -244,6 +244,13 @@ def test_missing_combinations_of_the_axes_are_named(tmp_path: Path) -> None:
     assert tables.missing_combinations(results_of(tmp_path, *map(Run, axes))) == ["vgg16,question"]
 
 
+def test_of_very_many_missing_combinations_the_first_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    results = results_of(tmp_path, *(Run({f"x{axis}": i for axis in range(6)}) for i in range(8)))
+    missing = tables.missing_combinations(results)
+    assert missing[0] == ",".join(["0"] * 5 + ["1"]) and len(missing) == tables.NAMED + 1
+    assert missing[-1] == f"{wording.count(8**6 - 8 - tables.NAMED)} more combinations"
+
+
 def test_a_branch_without_an_artifact_is_named_and_left_out(tmp_path: Path) -> None:
     whole, broken = branches(tmp_path, [Run({"seed": 1}), Run({"seed": 2})])
     del broken.inputs["evaluate"]  # type: ignore[attr-defined]
