@@ -323,19 +323,38 @@ def test_page_without_script_shows_everything(visit: Callable[..., Visit], sever
     assert without.locator("details[open] table").first.is_visible()
 
 
+def assert_fits(page: Page, width: int) -> None:
+    """Nothing lies beyond a window of that width but what scrolls by itself."""
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    beyond = page.evaluate(
+        """() => [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
+          .filter((one) => !one.closest(".scroll *, pre *, nav li, svg *")).map((one) => one.outerHTML.slice(0, 100))"""
+    )
+    assert (width, beyond) == (width, [])
+
+
+@pytest.mark.slow
+def test_page_fits_its_window_however_long_its_labels_are(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    labels = ("photos-2024,imagenet,adamw,cosine,0.0001,mixed_bfloat16,balanced", "y" * 400)
+    runs = [
+        Run({"model": model, "recipe": label}, model=model) for model, label in zip(("resnet50", "vgg16"), labels, strict=True)
+    ]
+    page = visit(made(tmp_path, runs) / "report.html").page
+    everything_open(page)
+    for width in (360, 1280):
+        assert_fits(page, width)
+        first = page.locator("#comparison .wide tbody tr").first.locator("th, td")
+        assert first.nth(1).bounding_box()["x"] < width  # type: ignore[index]  # beside the label there is a number to be seen
+
+
 @pytest.mark.parametrize(("theme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 27)")])
 def test_page_fits_its_window(visit: Callable[..., Visit], several: Path, theme: str, background: str) -> None:
     page = visit(several, theme=theme).page
     everything_open(page)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background
     for width in (360, 768, 1280, 1920):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        beyond = page.evaluate(
-            """() => [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
-              .filter((one) => !one.closest(".scroll *, pre *, nav li, svg *")).map((one) => one.outerHTML.slice(0, 100))"""
-        )
-        assert (width, beyond) == (width, [])
+        assert_fits(page, width)
 
 
 @pytest.mark.slow
