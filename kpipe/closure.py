@@ -16,6 +16,7 @@ from kpipe.source import Facts, facts
 from kpipe.statcache import StatCache
 
 ENGINE = "kpipe"  # the door's version enters the key as its schema, not as code
+LIBRARIES = [Path(place).resolve().parent for place in (__file__, os.__file__)]  # may lie in a project's folder, as a venv does
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Project:
     def __init__(self, root: Path, cache: StatCache | None = None) -> None:
         self.root = root
         self.cache = cache or StatCache()
+        self.places = [root, *paths_below(root)]
         self._paths: dict[str, Path | None] = {}
 
     def facts(self, module: str) -> Facts:
@@ -74,8 +76,10 @@ class Project:
     def path(self, module: str) -> Path | None:
         """The file of a dotted module name in this project, or None where it is not the project's; looked for once."""
         if module not in self._paths:
-            base = self.root.joinpath(*module.split("."))
-            candidates = (base / "__init__.py", base.with_name(base.name + ".py"))  # as Python prefers them
+            bases = [place.joinpath(*module.split(".")) for place in self.places]
+            candidates = (
+                p for base in bases for p in (base / "__init__.py", base.with_name(base.name + ".py"))
+            )  # as Python does
             self._paths[module] = next((path for path in candidates if path.is_file()), None)
         return self._paths[module]
 
@@ -109,19 +113,23 @@ class Project:
 
     def _is_ours(self, module: str) -> bool:
         top = module.split(".")[0]
-        return top != ENGINE and (
-            self.path(top) is not None or (top not in sys.stdlib_module_names and self.path(module) is not None)
-        )
+        return top != ENGINE and (self.path(top) is not None or self.path(module) is not None)
 
     def _imported(self, found: Facts) -> Iterator[str]:
         """Dotted names a file imports; `from package import module` names the module."""
         for name, names, _line in found["imports"]:
             if "*" in names:
-                names = self.modules(name)  # its __all__ may name any of them
+                names = self._inside(name)  # its __all__ may name any of them
             ours = [f"{name}.{n}" for n in names if self.path(f"{name}.{n}")]
             yield from ours
             if not ours or self.path(name):  # a folder without __init__.py has no code of its own
                 yield name
+
+    def _inside(self, package: str) -> list[str]:
+        """Everything that may be a module or a package in a package's folder."""
+        path = self.path(package)
+        found = {p.stem for p in path.parent.iterdir()} if path and path.name == "__init__.py" else set()
+        return sorted(name for name in found if name.isidentifier() and not name.startswith("__"))
 
     def _resources(self, path: Path, found: Facts) -> Iterator[tuple[str, str]]:
         for name, line, column, length in found["resources"]:
@@ -132,7 +140,25 @@ class Project:
                 hint = f'did you mean "{near}"?' if near else f"a file of the project, relative to {path.name}"
                 says = f'resource "{name}" does not exist beside {path.name}'
                 raise ConfigError([Problem(says, hint=hint, file=path, line=line, column=column, length=length)])
-            yield Path(inside).as_posix(), digest_file(resource, self.cache)
+            text = " (text)" if resource.suffix == ".py" else ""  # it may be a module as well
+            yield Path(inside).as_posix() + text, digest_file(resource, self.cache)
+
+
+def belongs(folder: Path, root: Path) -> bool:
+    """Whether a folder of modules is a project's: below its own, and no library that is installed there."""
+    return (
+        folder.is_relative_to(root)
+        and not {"site-packages", "dist-packages"} & set(folder.relative_to(root).parts)
+        and not any(folder.is_relative_to(library) for library in LIBRARIES)
+    )
+
+
+def paths_below(root: Path) -> list[Path]:
+    """The folders of a project that Python imports from, because it was installed to be edited, or by PYTHONPATH."""
+    own = 0 if sys.flags.safe_path else 1  # a worker does not have the folder that this process was started in or from
+    real = root.resolve()
+    found = [Path(place).resolve() for place in sys.path[own:] if place]
+    return [root / place.relative_to(real) for place in dict.fromkeys(found) if place != real and belongs(place, real)]
 
 
 def parents(module: str) -> list[str]:

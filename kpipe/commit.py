@@ -12,11 +12,11 @@ from kpipe.errors import ConfigError, RemoteError, StageFailed, disk_hint
 from kpipe.explain import changes
 from kpipe.host import describe_host, git_commit
 from kpipe.identity import forget_versions, surroundings
+from kpipe.imports import EDITED, refuse_other_code
 from kpipe.outcome import Running
 from kpipe.plan import Planner
+from kpipe.stage import StageError
 from kpipe.store import now
-
-HINT = "nothing was committed; run again when no one edits"
 
 
 def commit(planner: Planner, running: Running, loaded: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def check_unchanged(planner: Planner, running: Running, loaded: Mapping[str, Any
         closure = project.closure(instance.stage.run, instance.parameters.modules.values())
         files = instance.parameters.digests(planner.store.files)
     except (ConfigError, OSError) as e:
-        raise StageFailed(instance.id, f"its code or inputs changed while it ran: {e}", hint=HINT) from None
+        raise StageFailed(instance.id, f"its code or inputs changed while it ran: {e}", hint=EDITED) from None
     except RemoteError as e:
         says = f"whether its input changed while it ran cannot be seen: {e}"
         raise StageFailed(instance.id, says, hint="nothing was committed; run again: what was downloaded is kept") from None
@@ -82,10 +82,13 @@ def check_unchanged(planner: Planner, running: Running, loaded: Mapping[str, Any
     forget_versions()
     after = before | {"code": closure.code, "files": files, **surroundings(closure.imports, instance.backend)}
     found = [str(c) for c in changes(before, after)]
-    found += [f"{file} (imported text)" for file, text in loaded.items() if file in code and text != code[file]]
     found += [f"input {need}" for need, digest in input_digests(before) if planner.store.fault(digest)]
     if found:
-        raise StageFailed(instance.id, f"changed while it ran: {', '.join(found)}", hint=HINT)
+        raise StageFailed(instance.id, f"changed while it ran: {', '.join(found)}", hint=EDITED)
+    try:
+        refuse_other_code(code, loaded)
+    except StageError as e:
+        raise StageFailed(instance.id, e.message, hint=e.hint) from None
 
 
 def input_digests(key: Mapping[str, Any]) -> list[tuple[str, str]]:

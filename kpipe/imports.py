@@ -5,26 +5,46 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from kpipe.closure import belongs
 from kpipe.source import definitions
+from kpipe.stage import StageError
+
+STRANGER = 'write an import statement, or annotate a parameter Module["package"] and call stage.module(name)'
+EDITED = "nothing was committed; run again when no one edits"
 
 
 class ProjectLoader(SourceFileLoader):
     """Imports project modules from their text alone, never from a .pyc (which is trusted by seconds), and remembers it."""
 
     loaded: dict[str, dict[str, str]] = {}  # noqa: RUF012 - one per process; file -> {definition: digest}
+    root: str = ""  # one a task, as the code that its key names
+    code: Mapping[str, Any] = {}
 
     def get_code(self, fullname: str) -> Any:
-        """Compile the source as it is now."""
+        """Compile the source as it is now; StageError where it is not what the key names."""
         path = self.get_filename(fullname)
-        code, self.loaded[path] = compiled(path, Path(path).read_bytes())
+        file = Path(os.path.relpath(path, self.root)).as_posix()
+        code, self.loaded[file] = compiled(path, Path(path).read_bytes())
+        refuse_other_code(self.code, {file: self.loaded[file]})
         return code
+
+
+def refuse_other_code(code: Mapping[str, Any], loaded: Mapping[str, Any]) -> None:
+    """StageError where project files were imported that are not in a key's code, or with another meaning than there."""
+    strangers = [file for file in loaded if file not in code]
+    if strangers:
+        says = f"it imports {', '.join(strangers)}, which no import statement of its code names: a change there would not be seen"
+        raise StageError(says, hint=STRANGER)
+    edited = [f"{file} (imported text)" for file, meaning in loaded.items() if meaning != code[file]]
+    if edited:
+        raise StageError(f"changed while it ran: {', '.join(edited)}", hint=EDITED)
 
 
 @lru_cache(maxsize=1024)
@@ -57,11 +77,11 @@ class ProjectFolders:
         return spec
 
 
-def import_from(root: str, folders: Collection[str]) -> None:
-    """Put the project first on sys.path, its modules imported through ProjectLoader; `folders` before any package."""
+def import_from(root: str, code: Mapping[str, Any]) -> None:
+    """Put the project first on sys.path, its modules imported through ProjectLoader; folders of `code` before any package."""
 
     def finder(path: str) -> FileFinder:
-        if not Path(path).is_relative_to(root) or "site-packages" in path:
+        if not belongs(Path(path), Path(root)):
             raise ImportError
         return FileFinder(path, (ProjectLoader, [".py"]))
 
@@ -70,19 +90,15 @@ def import_from(root: str, folders: Collection[str]) -> None:
         sys.path_hooks.insert(0, finder)
         sys.path_importer_cache.clear()
         sys.path.insert(0, root)
-    ProjectFolders.names = folders
-
-
-def loaded_definitions(root: str) -> dict[str, dict[str, str]]:
-    """What the project modules that were really imported mean: file -> {definition: digest}."""
-    return {Path(path).relative_to(root).as_posix(): found for path, found in ProjectLoader.loaded.items()}
+    ProjectFolders.names = {file.partition("/")[0] for file in code}
+    ProjectLoader.root, ProjectLoader.code = root, code
 
 
 def forget_project(root: str) -> None:
     """Import the project's modules anew: what one of them remembers must not reach the next stage."""
     for name, module in list(sys.modules.items()):
         folders = [] if getattr(module, "__file__", None) else [str(path) for path in getattr(module, "__path__", ())]
-        ours = any(path.startswith(root + os.sep) and "site-packages" not in path for path in folders)
+        ours = any(path != root and belongs(Path(path), Path(root)) for path in folders)
         if ours or isinstance(getattr(module, "__loader__", None), ProjectLoader):
             del sys.modules[name]
     ProjectLoader.loaded.clear()

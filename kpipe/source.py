@@ -15,7 +15,10 @@ from kpipe.statcache import StatCache, stamp
 
 FACTS = 5  # raised when Facts or the way of digesting a definition changes
 IMPORTS, ORDER, REST = "imports", "order of definitions", "module-level code"  # with the names, all that a module is
-COMPUTED = ("importlib.import_module", "import_module", "__import__", "exec", "eval")
+COMPUTED = {  # whatever name it was imported under
+    *("importlib.import_module", "importlib.__import__", "importlib.util.spec_from_file_location", "pkgutil.resolve_name"),
+    *("runpy.run_module", "runpy.run_path", "__import__", "exec", "eval"),
+}
 
 
 class Facts(TypedDict):
@@ -126,6 +129,7 @@ def is_text(call: ast.Call) -> bool:
 
 def refused(tree: ast.Module) -> Iterator[list[Any]]:
     """What a stage's code may not do, because its closure could not be known: [line, column, length, message, hint]."""
+    names = full_names(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             dots = "." * node.level + (node.module or "")
@@ -134,10 +138,10 @@ def refused(tree: ast.Module) -> Iterator[list[Any]]:
                 f"relative import `from {dots} import ...`",
                 "write the module's full name: from stages import ...",
             ]
-        elif isinstance(node, ast.Call) and (name := called(node)) in COMPUTED:
+        elif isinstance(node, ast.Call) and called(node, names) in COMPUTED:
             yield [
                 *span(node),
-                f"computed import or code: {name}(...)",
+                f"computed import or code: {ast.unparse(node.func)}(...)",
                 'a parameter annotated Module["package"] and stage.module(name)',
             ]
     for call in resource_calls(tree):
@@ -145,12 +149,27 @@ def refused(tree: ast.Module) -> Iterator[list[Any]]:
             yield [*span(call), "the name of a resource must be a literal string", 'stage.resource("report.html")']
 
 
-def called(call: ast.Call) -> str:
-    """The name that a call calls, bare or of a module; empty where it calls something else."""
+def full_names(tree: ast.Module) -> dict[str, str]:
+    """What the names that import statements give stand for: il -> importlib, load -> importlib.import_module."""
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def called(call: ast.Call, names: dict[str, str]) -> str:
+    """The full name of what is called; empty where that is no name."""
+    parts: list[str] = []
     function = call.func
-    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
-        return f"{function.value.id}.{function.attr}"
-    return function.id if isinstance(function, ast.Name) else ""
+    while isinstance(function, ast.Attribute):
+        parts.append(function.attr)
+        function = function.value
+    if not isinstance(function, ast.Name):
+        return ""
+    return ".".join([names.get(function.id, function.id), *reversed(parts)]).removeprefix("builtins.")
 
 
 def constants(tree: ast.Module) -> dict[str, Any]:

@@ -16,13 +16,13 @@ class Task:
 
     id: str  # instance id
     module: str
-    folders: tuple[str, ...]  # names at the top of the code closure, that nothing installed may shadow
     root: str  # the project's folder, first on sys.path
     out: str
     scratch: str
     store: str
     log: str
     params: Mapping[str, Any]
+    code: Mapping[str, Any] = field(repr=False)  # the closure that the key names: no other is imported from the project
     paths: Mapping[str, str] = field(default_factory=dict)  # parameters that arrive as Path
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)  # and those that are downloaded first
     modules: Mapping[str, str] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from typing import Any
 
 from kpipe.errors import RemoteError, hint_for
 from kpipe.identity import keras_config
-from kpipe.imports import forget_project, import_from, loaded_definitions
+from kpipe.imports import ProjectLoader, forget_project, import_from
 from kpipe.stage import Branch, Stage, StageError
 from kpipe.urls import parse
 
@@ -34,7 +34,7 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
     """Call a stage's run() and emit how it ended: done or failed."""
     try:
         forget_project(task["root"])
-        import_from(task["root"], task["folders"])
+        import_from(task["root"], task["code"])
         stage = Stage(**stage_arguments(task), emit=emit)
         forget_keras()
         module = import_module(task["module"])
@@ -49,7 +49,7 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
         trace = stage_traceback(e, task["root"])
         emit({"event": "failed", "message": f"{type(e).__name__}: {e}", "hint": hint_for(e), "trace": trace})
     else:
-        emit({"event": "done", "loaded": loaded_definitions(task["root"])})
+        emit({"event": "done", "loaded": dict(ProjectLoader.loaded)})
 
 
 def stage_arguments(task: Mapping[str, Any]) -> dict[str, Any]:
