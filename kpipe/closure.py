@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import Any
 
 from kpipe.digest import digest_file, digest_value
 from kpipe.errors import ConfigError, Problem, nearest
+from kpipe.places import paths_below
 from kpipe.source import Facts, facts
 from kpipe.statcache import StatCache
 
 ENGINE = "kpipe"  # the door's version enters the key as its schema, not as code
-LIBRARIES = [Path(place).resolve().parent for place in (__file__, os.__file__)]  # may lie in a project's folder, as a venv does
+TEXT = " (text)"  # after the name of a resource that may be a module as well
 
 
 @dataclass(frozen=True)
@@ -140,25 +141,13 @@ class Project:
                 hint = f'did you mean "{near}"?' if near else f"a file of the project, relative to {path.name}"
                 says = f'resource "{name}" does not exist beside {path.name}'
                 raise ConfigError([Problem(says, hint=hint, file=path, line=line, column=column, length=length)])
-            text = " (text)" if resource.suffix == ".py" else ""  # it may be a module as well
-            yield Path(inside).as_posix() + text, digest_file(resource, self.cache)
+            name = Path(inside).as_posix() + (TEXT if resource.suffix == ".py" else "")
+            yield name, digest_file(resource, self.cache)
 
 
-def belongs(folder: Path, root: Path) -> bool:
-    """Whether a folder of modules is a project's: below its own, and no library that is installed there."""
-    return (
-        folder.is_relative_to(root)
-        and not {"site-packages", "dist-packages"} & set(folder.relative_to(root).parts)
-        and not any(folder.is_relative_to(library) for library in LIBRARIES)
-    )
-
-
-def paths_below(root: Path) -> list[Path]:
-    """The folders of a project that Python imports from, because it was installed to be edited, or by PYTHONPATH."""
-    own = 0 if sys.flags.safe_path else 1  # a worker does not have the folder that this process was started in or from
-    real = root.resolve()
-    found = [Path(place).resolve() for place in sys.path[own:] if place]
-    return [root / place.relative_to(real) for place in dict.fromkeys(found) if place != real and belongs(place, real)]
+def resources(code: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Of a closure's code the names of resources, and their files."""
+    return ((name, name.removesuffix(TEXT)) for name, digest in code.items() if isinstance(digest, str))
 
 
 def parents(module: str) -> list[str]:

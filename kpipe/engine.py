@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from kpipe.commit import commit
+from kpipe.commit import commit, drop_spoiled_scratch
 from kpipe.dag import Instance
 from kpipe.dispatch import make_task, missing_gpus
 from kpipe.errors import RemoteError, StageFailed
@@ -56,6 +56,7 @@ class Run:
         finally:
             self.executor.cancel()
             for running in self.running.values():
+                drop_spoiled_scratch(self.planner, running)
                 running.claim.close()
         return {i.id: self.outcomes[i.id] for i in selected}
 
@@ -91,14 +92,14 @@ class Run:
                 self._doubtful.add(instance.id)
                 self.listener.waiting(instance)
             return False
-        mended = not (miss.damaged and self.store.fault(miss.damaged, contents=True))
-        if self.store.record(miss.key.digest) and instance.id not in self.planner.force and mended:
-            claim.close()  # another process finished it between our look and our claim
+        fault, whole = self.store.put_right(miss.damaged) if miss.damaged else (None, True)
+        if fault:
+            what = "what does not belong into its artifact" if whole else "its damaged artifact"
+            self.listener.notice(instance.id, f"{what} was set aside in the store's quarantine")
+        if self.store.record(miss.key.digest) and instance.id not in self.planner.force and whole:
+            claim.close()  # another process finished it between our look and our claim, or only strange files were in it
             self._doubtful.add(instance.id)
             return True
-        if miss.damaged:
-            self.store.quarantine(miss.damaged)
-            self.listener.notice(instance.id, "its damaged artifact was set aside in the store's quarantine")
         self.frontier.started(instance.id)
         self._misses.pop(instance.id)
         running = Running(instance, miss.key, claim, miss.reasons, self._slots.take(instance))
@@ -121,7 +122,7 @@ class Run:
         fault = self.store.fault(outcome.output, contents=True) if outcome.output else None
         if not fault or not outcome.key:
             return False
-        self.store.quarantine(outcome.output)
+        self.store.put_right(outcome.output)
         self.listener.notice(id_, f"{fault}: set aside in the store's quarantine")
         del self.outcomes[id_]
         self.frontier.reopened(id_, self.outcomes.keys() | self.running.keys())
@@ -141,6 +142,7 @@ class Run:
             return
         if event.kind == "failed" and running.may_retry(event):
             self.store.discard(Path(running.task.out))
+            drop_spoiled_scratch(self.planner, running)
             running.notices.append(f"attempt {running.attempt} failed: {event.data['message']}")
             self.listener.notice(event.task, f"{running.notices[-1]}; it is tried again")
             self._submit(running)
@@ -165,6 +167,7 @@ class Run:
             record = commit(self.planner, running, event.data.get("loaded", {}))
         except StageFailed as e:
             e.log = log
+            drop_spoiled_scratch(self.planner, running)
             self.store.discard(Path(running.task.out))
             return Outcome(instance, "failed", running.key, error=e, reasons=running.reasons, log=log)
         return Outcome(instance, "done", running.key, record, reasons=running.reasons, log=log)

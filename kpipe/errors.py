@@ -4,6 +4,7 @@ KpipeError                    message, hint
 ├── ConfigError         (2)   the file or the arguments are wrong: one or more Problems
 ├── StageFailed         (1)   a stage raised, its process died, or its inputs changed while it ran
 ├── StoreError          (1)   the store cannot be read or written
+├── OtherCode           (1)   what a stage imports or reads is not what its key names
 ├── RemoteError         (1)   what a URL names cannot be reached, or nothing tells whether it has changed
 └── Interrupted       (130)   Ctrl-C
 """
@@ -81,6 +82,10 @@ class StoreError(KpipeError):
 
 class RemoteError(KpipeError):
     """What a URL names cannot be reached or seen, or is not what it is said to be."""
+
+
+class OtherCode(KpipeError):
+    """What a stage imports or reads is not what its key names."""
 
 
 class Interrupted(KpipeError):

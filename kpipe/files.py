@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,15 @@ def fsync_tree(folder: Path) -> None:
     """Make every file and folder below `folder` durable."""
     for path in [*folder.rglob("*"), folder]:
         fsync(path)
+
+
+def own(folder: Path) -> None:
+    """Give every file below a folder that has another name somewhere (a hard link) a content of its own."""
+    for path in walk(folder):
+        if path.stat().st_nlink > 1:
+            draft = path.with_name(f".{secrets.token_hex(8)}")
+            shutil.copyfile(path, draft)
+            draft.replace(path)
 
 
 def protect(folder: Path) -> None:

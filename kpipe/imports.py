@@ -12,9 +12,9 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from kpipe.closure import belongs
+from kpipe.errors import OtherCode
+from kpipe.places import belongs
 from kpipe.source import definitions
-from kpipe.stage import StageError
 
 STRANGER = 'write an import statement, or annotate a parameter Module["package"] and call stage.module(name)'
 EDITED = "nothing was committed; run again when no one edits"
@@ -28,7 +28,7 @@ class ProjectLoader(SourceFileLoader):
     code: Mapping[str, Any] = {}
 
     def get_code(self, fullname: str) -> Any:
-        """Compile the source as it is now; StageError where it is not what the key names."""
+        """Compile the source as it is now; OtherCode where it is not what the key names."""
         path = self.get_filename(fullname)
         file = Path(os.path.relpath(path, self.root)).as_posix()
         code, self.loaded[file] = compiled(path, Path(path).read_bytes())
@@ -37,14 +37,14 @@ class ProjectLoader(SourceFileLoader):
 
 
 def refuse_other_code(code: Mapping[str, Any], loaded: Mapping[str, Any]) -> None:
-    """StageError where project files were imported that are not in a key's code, or with another meaning than there."""
+    """OtherCode where project files were imported that are not in a key's code, or with another meaning than there."""
     strangers = [file for file in loaded if file not in code]
     if strangers:
         says = f"it imports {', '.join(strangers)}, which no import statement of its code names: a change there would not be seen"
-        raise StageError(says, hint=STRANGER)
+        raise OtherCode(says, hint=STRANGER)
     edited = [f"{file} (imported text)" for file, meaning in loaded.items() if meaning != code[file]]
     if edited:
-        raise StageError(f"changed while it ran: {', '.join(edited)}", hint=EDITED)
+        raise OtherCode(f"changed while it ran: {', '.join(edited)}", hint=EDITED)
 
 
 @lru_cache(maxsize=1024)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kpipe.digest import digest_file, digest_value
-from kpipe.files import empty_folders, fsync, fsync_tree, move_aside, protect, read_json, walk, write_json
+from kpipe.files import empty_folders, fsync, fsync_tree, move_aside, own, protect, read_json, walk, write_json
 
 Manifest = Mapping[str, Any]  # file -> [bytes, time of change in ns, SHA-256]; an empty folder's name ends with /
 
 
+def special(draft: Path) -> str | None:
+    """The first name below a folder that is neither a file nor a folder; a link's target is no part of it."""
+    found = (path for path in sorted(draft.rglob("*")) if path.is_symlink() or not (path.is_file() or path.is_dir()))
+    return next((path.relative_to(draft).as_posix() for path in found), None)
+
+
 def seal(draft: Path) -> Manifest:
-    """Make a finished folder read-only and durable; what it holds."""
+    """Make a finished folder of files read-only and durable; what it holds."""
+    own(draft)
     protect(draft)
     fsync_tree(draft)
     held: dict[str, Any] = {p.relative_to(draft).as_posix() + "/": [0, 0, ""] for p in empty_folders(draft)}
@@ -41,6 +49,37 @@ def set_aside(place: Path, quarantine: Path) -> None:
     move_aside(place, quarantine)
 
 
+def put_right(place: Path, quarantine: Path) -> str | None:
+    """Set aside what does not belong into a published folder, and the folder where it is not whole; what was wrong."""
+    found = fault(place, contents=True)
+    held = read_json(place.with_suffix(".json"))
+    for name in list(strangers(place, held)) if found and isinstance(held, dict) and place.is_dir() else ():
+        move_aside(place / name, quarantine)
+    if found and fault(place, contents=True):
+        set_aside(place, quarantine)
+    return found
+
+
+def strangers(place: Path, held: Manifest) -> Iterator[str]:
+    """What lies in a published folder and was not stored with it, in no order; of a folder only its own name."""
+    known = {name.rstrip("/") for name in held}
+    folders = {""}
+    for name in known:
+        while (name := name.rpartition("/")[0]) not in folders:
+            folders.add(name)
+    todo = [""]
+    while todo:
+        prefix = todo.pop()
+        with os.scandir(place / prefix) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                folder = entry.is_dir(follow_symlinks=False)
+                if folder and (name in folders or f"{name}/" in held):
+                    todo.append(f"{name}/")
+                elif folder or name not in held:
+                    yield name
+
+
 def fault(place: Path, contents: bool = False) -> str | None:
     """What is wrong with a published folder (by sizes and times, or by contents); None where it is whole."""
     held = read_json(place.with_suffix(".json"))
@@ -62,4 +101,5 @@ def fault(place: Path, contents: bool = False) -> str | None:
             return f"{name} has {info.st_size} instead of {size} bytes"
         if (contents or info.st_mtime_ns != mtime) and digest_file(path) != content:
             return f"{name} has other content than was stored"
-    return None
+    stranger = min(strangers(place, held), default=None)
+    return None if stranger is None else f"it holds {stranger}, which was not stored with it"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from kpipe.closure import Closure, Project
+from kpipe.imports import refuse_other_code
 from kpipe.memo import Memo, open_memo
 
 __all__ = ["Branch", "File", "Folder", "Memo", "Module", "Pretrained", "Stage", "StageError"]
@@ -74,6 +76,8 @@ class Stage:
         records: Mapping[str, dict[str, Any]] | None = None,
         modules: Mapping[str, str] | None = None,
         urls: Mapping[str, str] | None = None,
+        root: Path | None = None,
+        code: Mapping[str, Any] | None = None,
         emit: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.out = out
@@ -86,20 +90,33 @@ class Stage:
         self.measures: dict[str, Any] = {}
         self._store = store or out.parent / "store"
         self._modules = modules or {}
+        self._root = root
+        self._code = code
         self._emit = emit or (lambda event: None)
         self.out.mkdir(parents=True, exist_ok=True)
         self.scratch.mkdir(parents=True, exist_ok=True)
 
-    @contextmanager
-    def memo(self, name: str, **content: Any) -> Iterator[Memo]:
+    def memo(self, name: str, **content: Any) -> AbstractContextManager[Memo]:
         """Hold folders that are reused across keys, identified by `content` and the calling module's code closure.
 
         Values are plain data or a Path (its file's content counts). While one process holds a memo, others wait.
         """
-        caller = sys._getframe(2).f_globals  # 1 is contextlib's
-        module, file = caller["__name__"], Path(caller["__file__"])
-        root = file.resolve().parents[module.count(".") + (file.name == "__init__.py")]
-        with open_memo(self._store, name, content, module, root, os.environ.get("KERAS_BACKEND")) as memo:
+        caller = sys._getframe(1).f_globals
+        return self._memo(name, content, self._closure(caller["__name__"], Path(caller["__file__"]).absolute()))
+
+    def _closure(self, module: str, file: Path) -> Closure:
+        """The code of a module as it runs; an error where it cannot be known, or was edited since it was imported."""
+        root = self._root or file.parents[module.count(".") + (file.name == "__init__.py")]
+        closure = Project(root).closure(module)
+        if not closure.code:
+            raise StageError(f"a memo of {module}, which is no module of the project", hint=f"call stage.memo from one in {root}")
+        if self._code is not None:
+            refuse_other_code(self._code, closure.code)
+        return closure
+
+    @contextmanager
+    def _memo(self, name: str, content: dict[str, Any], closure: Closure) -> Iterator[Memo]:
+        with open_memo(self._store, name, content, closure, os.environ.get("KERAS_BACKEND")) as memo:
             for part in memo.quarantined:
                 self.notice(f"stored {name} ({part}) was damaged: set aside and made again")
             yield memo

@@ -79,11 +79,11 @@ class Store:
         """What is wrong with a stored artifact (by sizes and times, or by contents); None where it is whole."""
         return sealed.fault(self.object(digest), contents or not self.believe)
 
-    def quarantine(self, digest: str) -> None:
-        """Set an object aside, so that nothing reads it again, if it is damaged still: another process may have mended it."""
+    def put_right(self, digest: str) -> tuple[str | None, bool]:
+        """Set aside what does not belong into an object, or an object that is damaged; what was wrong; whether it is whole."""
         with locked(self.root / "objects.lock"):
-            if sealed.fault(self.object(digest), contents=True):
-                sealed.set_aside(self.object(digest), self.root / "quarantine")
+            fault = sealed.put_right(self.object(digest), self.root / "quarantine")
+            return fault, self.object(digest).is_dir()
 
     def add_object(self, draft: Path) -> str:
         """Move a finished folder in; its digest. An object with the same content that is whole is kept instead."""

@@ -65,12 +65,12 @@ def objects(store: Store) -> Iterator[Check]:
 
     def check(digest: str) -> Damage | None:
         place = store.object(digest)
-        fault = object_fault(place)
-        if fault is None:
+        if sealed.fault(place, contents=True) is None and named(place):
             return None
         with locked(store.root / "objects.lock"):  # not while another process is moving it in
-            fault = object_fault(place)
-            if fault:
+            fault = sealed.put_right(place, store.root / "quarantine")
+            if not named(place):
+                fault = fault or "its manifest is not what was written"
                 sealed.set_aside(place, store.root / "quarantine")
         return Damage(f"artifact of {' and '.join(names.get(digest, ['no record']))}", place, fault) if fault else None
 
@@ -78,11 +78,10 @@ def objects(store: Store) -> Iterator[Check]:
     yield from (partial(check, digest) for digest in sorted(digests))
 
 
-def object_fault(place: Path) -> str | None:
-    """What is wrong with an object by its contents and its name."""
-    fault = sealed.fault(place, contents=True)
+def named(place: Path) -> bool:
+    """Whether an object is not there at all, or its manifest is the one that its name tells."""
     held = read_json(place.with_suffix(".json"))
-    return fault or (None if held and sealed.content_digest(held) == place.name else "its manifest is not what was written")
+    return held is None or (isinstance(held, dict) and sealed.content_digest(held) == place.name)
 
 
 def memos(store: Store) -> Iterator[Check]:
@@ -90,9 +89,8 @@ def memos(store: Store) -> Iterator[Check]:
 
     def check(part: Path) -> Damage | None:
         with unless_used(part.parent, threads[part.parent]) as free:  # a stage that has it checked it when it opened it
-            fault = sealed.fault(part, contents=True) if free and part.with_suffix(".json").exists() else None
-            if fault:
-                sealed.set_aside(part, part.parent / "quarantine")
+            committed = free and part.with_suffix(".json").exists()
+            fault = sealed.put_right(part, part.parent / "quarantine") if committed else None
         return Damage(f"memo {part.parent.parent.name}", part, fault) if fault else None
 
     parts = [path.with_suffix("") for path in sorted((store.root / "memo").glob("*/*/*.json"))]

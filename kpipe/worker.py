@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kpipe.errors import RemoteError, hint_for
+from kpipe.errors import OtherCode, RemoteError, hint_for
 from kpipe.identity import keras_config
 from kpipe.imports import ProjectLoader, forget_project, import_from
 from kpipe.stage import Branch, Stage, StageError
@@ -41,7 +41,7 @@ def run_task(task: Mapping[str, Any], emit: Emit) -> None:
         freeze_libraries()
         params = dict(task["params"]) | {name: Path(path) for name, path in task["paths"].items()}
         module.run(stage, **(params | downloaded(task, stage)))
-    except (StageError, RemoteError) as e:
+    except (StageError, OtherCode, RemoteError) as e:
         emit({"event": "failed", "message": e.message, "hint": e.hint, "final": True})
     except SystemExit as e:
         emit({"event": "failed", "message": f"it called sys.exit({e.code!r})", "hint": "return, or raise StageError"})
@@ -65,6 +65,8 @@ def stage_arguments(task: Mapping[str, Any]) -> dict[str, Any]:
         "inputs": folders(task["inputs"]),
         "records": task["records"],
         "modules": task["modules"],
+        "root": Path(task["root"]),
+        "code": task["code"],
         "urls": {name: parse(told["url"]).shown for name, told in task["sources"].items()},
         "branches": [Branch(b["axes"], folders(b["inputs"]), b["records"], tuple(b.get("runs", ()))) for b in task["branches"]],
     }

@@ -18,6 +18,7 @@ LAYERS = [  # each may import only from the layers before it, or from its own wi
         "statcache",
         "digest",
         "walk",
+        "places",
         "folders",
         "identity",
         "host",

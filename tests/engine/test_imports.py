@@ -69,6 +69,9 @@ def test_change_of_an_imported_module_is_seen(toy: Toy, way: str, run: str) -> N
     changed = list(files)[-1]
     toy.edit(changed, "X = 1", "X = 2")
     assert toy.ran() == {"fit"}
+    if "resource" in value:
+        toy.edit(changed, "doc", "other")
+        assert toy.ran() == {"fit"}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_computed_import_is_refused_before_it_runs_under_any_name(toy: Toy, impo
 
 def test_library_that_lies_in_the_project_is_none_of_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = ["env/lib/python3/site-packages", "env/lib/python3", "src"]
-    monkeypatch.setattr("kpipe.closure.LIBRARIES", [tmp_path / "env/lib/python3"])
+    monkeypatch.setattr("kpipe.places.LIBRARIES", [tmp_path / "env/lib/python3"])
     monkeypatch.setattr(sys, "path", ["", *(str(tmp_path / place) for place in places)])
     for number, place in enumerate(places):
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
@@ -128,7 +131,7 @@ def test_library_that_lies_in_the_project_is_none_of_its_code(tmp_path: Path, mo
 
 def test_environment_and_engine_in_a_projects_folder_are_imported_as_anywhere(toy: Toy) -> None:
     """As of this very repository, and of an environment that conda made in the project: their modules are not in the key."""
-    libraries = "import kpipe.closure as c, pathlib\nc.LIBRARIES.append(pathlib.Path(__file__).parents[1] / 'env')\n"
+    libraries = "import kpipe.places as c, pathlib\nc.LIBRARIES.append(pathlib.Path(__file__).parents[1] / 'env')\n"
     project(toy, f"{libraries}import sys\nsys.path.append(str(c.LIBRARIES[-1]))\nimport odd", "odd.X", {"env/odd.py": "X = 1\n"})
     assert toy.ran() == {"fit"}
 

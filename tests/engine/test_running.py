@@ -258,6 +258,10 @@ def test_notice_is_said_again_on_a_cache_hit(toy: Toy) -> None:
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("import os; os._exit(7)", "its process ended with exit code 7"),
         ("import shutil; shutil.rmtree(stage.out); return", "it removed its output folder stage.out"),
+        (
+            "import shutil; shutil.rmtree(stage.out); stage.out.symlink_to('/etc'); return",
+            "it put a link in the place of its output",
+        ),
         ("(stage.out / 'link').symlink_to('/etc/hostname')", "its output holds link, which is no file or folder"),
         ("(stage.out / 'gone').symlink_to('/nowhere')", "its output holds gone, which is no file or folder"),
         ("import os; os.mkfifo(stage.out / 'pipe')", "its output holds pipe, which is no file or folder"),
@@ -271,6 +275,59 @@ def test_stage_that_misbehaves_is_named_and_stores_nothing(toy: Toy, line: str, 
     assert f"error: load: {message}" in result.err
     assert os.stat("/etc/hostname").st_mode == mode
     assert list((toy.root / ".kpipe" / "objects").iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["os.link(source / '1.txt', stage.out / 'one.txt')", "MEMO"])
+def test_hard_link_to_a_persons_file_leaves_it_writable(toy: Toy, line: str) -> None:
+    memo = "with stage.memo('m') as memo, memo.new_part() as part: os.link(source / '1.txt', part / 'one.txt')"
+    toy.edit("stages/load.py", "    words =", f"    import os; words = 1\n    {memo if line == 'MEMO' else line}\n    words =")
+    file = toy.root / "data/1.txt"
+    mode = file.stat().st_mode
+    assert toy.ran() == ALL
+    assert (file.stat().st_mode, file.stat().st_nlink) == (mode, 1)
+    [copy] = (toy.root / ".kpipe").rglob("one.txt")
+    assert (copy.read_text(), copy.stat().st_mode & 0o777) == ("one", 0o444)
+
+
+CHECKPOINT = """
+import time
+from pathlib import Path
+from kpipe.stage import Folder, Stage
+
+def run(stage: Stage, *, source: Folder) -> None:
+    {edit}
+    (stage.scratch / "kept").write_text({read})
+    Path("{root}/started").touch()
+    {then}
+"""
+
+
+@pytest.mark.parametrize("then", ["time.sleep(60)", "raise ValueError", "pass"], ids=["interrupted", "failed", "refused"])
+@pytest.mark.parametrize("file", ["data/1.txt", "stages/title.txt"])
+def test_checkpoint_of_data_that_was_edited_while_it_ran_is_not_kept(toy: Toy, then: str, file: str) -> None:
+    read = "(source / '1.txt').read_text()" if "data" in file else "stage.resource('title.txt').read_text()"
+    edit = f"Path('{toy.root / file}').write_text('edited')"
+    toy.write("stages/load.py", CHECKPOINT.format(root=toy.root, edit=edit, read=read, then=then))
+    process = toy.start("run", "--until", "load")
+    wait_for(toy.root / "started")
+    if "sleep" in then:
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (1, 130), err
+    assert list((toy.root / ".kpipe" / "scratch").glob("*/kept")) == []
+
+
+@pytest.mark.parametrize("then", ["time.sleep(60)", "raise ValueError"], ids=["interrupted", "failed"])
+def test_checkpoint_of_the_same_data_stays_though_code_was_edited(toy: Toy, then: str) -> None:
+    read = "(source / '1.txt').read_text()"
+    toy.write("stages/load.py", CHECKPOINT.format(root=toy.root, edit="pass", read=read, then=then))
+    process = toy.start("run", "--until", "load")
+    wait_for(toy.root / "started")
+    toy.write("stages/load.py", "X = 1\n")
+    if "sleep" in then:
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert [path.read_text() for path in (toy.root / ".kpipe" / "scratch").glob("*/kept")] == ["one"]
 
 
 def test_parameter_that_is_not_a_number_equals_itself(toy: Toy) -> None:

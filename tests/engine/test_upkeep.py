@@ -204,3 +204,49 @@ def test_run_verify_believes_no_time_stamp(toy: Toy) -> None:
     assert toy.ran() == set()
     assert toy.ran("--verify") == {"load"}
     assert toy.ran("--verify") == set()
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "figures/.cache", "figures/deep/er", "empty folder/"])
+@pytest.mark.parametrize("how", ["run", "run that reads it", "verify"])
+def test_what_was_not_stored_with_an_artifact_is_set_aside_alone(toy: Toy, name: str, how: str) -> None:
+    toy.edit(
+        "stages/load.py",
+        "    words =",
+        "    (stage.out / 'figures').mkdir(); (stage.out / 'figures' / 'one').touch()\n    words =",
+    )
+    toy.run()
+    [figures] = (toy.root / ".kpipe" / "objects").glob("*/figures/one")
+    artifact = figures.parents[1]
+    before = sorted(artifact.rglob("*"))
+    strange = artifact / name
+    if name.endswith("/"):
+        strange.mkdir()
+    else:
+        strange.parent.mkdir(exist_ok=True)
+        strange.touch()
+    said = f"it holds {name.removesuffix('/').replace('deep/er', 'deep')}, which was not stored with it"
+    if how == "verify":
+        assert said in toy.kpipe("verify").out
+    elif how == "run":
+        result = toy.kpipe("run")
+        assert "load    notice: what does not belong into its artifact was set aside in the store's quarantine\n" in result.err
+        assert "load    cached" in result.err
+    else:
+        assert toy.ran("--set", "stages.fit.params.epochs=9") == ALL - {"load"}
+    assert sorted(artifact.rglob("*")) == before
+    assert len(list((toy.root / ".kpipe" / "quarantine").iterdir())) == 1
+    assert toy.kpipe("verify").code == 0 and toy.ran() <= ALL - {"load"}
+
+
+def test_file_that_takes_the_place_of_a_damaged_artifacts_folder_does_not_hide_the_damage(toy: Toy) -> None:
+    toy.run()
+    (found,) = (toy.root / ".kpipe" / "objects").glob("*/words.txt")
+    found.rename(found.with_name("other.txt"))
+    assert toy.ran() == {"load"}
+
+
+def test_stage_that_writes_into_its_input_is_refused_by_name(toy: Toy) -> None:
+    toy.edit("stages/fit.py", "    stage.measure", "    (stage.inputs['load'] / 'cache').touch()\n    stage.measure")
+    result = toy.kpipe("run")
+    assert result.code == 1
+    assert "fit[a]: changed while it ran: input load (it holds cache, which was not stored with it)" in result.err
