@@ -89,7 +89,7 @@ def import_from(root: str, code: Mapping[str, Any]) -> None:
         sys.meta_path.insert(0, ProjectFolders(root))
         sys.path_hooks.insert(0, finder)
         sys.path_importer_cache.clear()
-        sys.path.insert(0, root)
+    sys.path.insert(0, root)
     ProjectFolders.names = {file.partition("/")[0] for file in code}
     ProjectLoader.root, ProjectLoader.code = root, code
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import queue
-import random
 import resource
 import shutil
 import signal
@@ -16,12 +14,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from kpipe.afresh import forget_keras, freeze_libraries, put_back, seed, seed_on_import
 from kpipe.errors import OtherCode, RemoteError, hint_for
-from kpipe.identity import keras_config
 from kpipe.imports import ProjectLoader, forget_project, import_from
 from kpipe.stage import Branch, Stage, StageError
 from kpipe.urls import parse
@@ -31,25 +30,52 @@ FILES = 65_536  # that a stage may have open
 
 
 def run_task(task: Mapping[str, Any], emit: Emit) -> None:
-    """Call a stage's run() and emit how it ended: done or failed."""
+    """Call a stage's run() in a process as if that was new, and emit how it ended: done or failed."""
+    process = os.getpid()
+    with put_back():
+        ended = attempt(task, emit)
+    if os.getpid() != process:  # a child that the stage forked came back from run()
+        leave(ended)
+    emit(ended)
+
+
+def attempt(task: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
+    """Call a stage's run(); the event of how it ended."""
     try:
         forget_project(task["root"])
         import_from(task["root"], task["code"])
-        stage = Stage(**stage_arguments(task), emit=emit)
         forget_keras()
-        module = import_module(task["module"])
         freeze_libraries()
+        seed_on_import()
+        seed()
+        stage = Stage(**stage_arguments(task), emit=emit)
+        module = import_module(task["module"])
         params = dict(task["params"]) | {name: Path(path) for name, path in task["paths"].items()}
-        module.run(stage, **(params | downloaded(task, stage)))
+        params |= downloaded(task, stage)
+        seed()
+        module.run(stage, **params)
     except (StageError, OtherCode, RemoteError) as e:
-        emit({"event": "failed", "message": e.message, "hint": e.hint, "final": True})
+        return {"event": "failed", "message": e.message, "hint": e.hint, "final": True}
     except SystemExit as e:
-        emit({"event": "failed", "message": f"it called sys.exit({e.code!r})", "hint": "return, or raise StageError"})
+        code = e.code if isinstance(e.code, int) else int(e.code is not None)
+        return {
+            "event": "failed",
+            "message": f"it called sys.exit({e.code!r})",
+            "hint": "return, or raise StageError",
+            "code": code,
+        }
     except BaseException as e:  # KeyboardInterrupt too: a real Ctrl-C reaches only the parent
         trace = stage_traceback(e, task["root"])
-        emit({"event": "failed", "message": f"{type(e).__name__}: {e}", "hint": hint_for(e), "trace": trace})
-    else:
-        emit({"event": "done", "loaded": dict(ProjectLoader.loaded)})
+        return {"event": "failed", "message": f"{type(e).__name__}: {e}", "hint": hint_for(e), "trace": trace}
+    return {"event": "done", "loaded": dict(ProjectLoader.loaded)}
+
+
+def leave(ended: Mapping[str, Any]) -> None:
+    """End a child of this process as Python ends it: the task is its parent's."""
+    sys.stderr.write(ended.get("trace", ""))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ended.get("code", ended["event"] == "failed"))
 
 
 def stage_arguments(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,29 +120,6 @@ def downloaded(task: Mapping[str, Any], stage: Stage) -> dict[str, Path]:
     return found
 
 
-def forget_keras() -> None:
-    """Leave nothing of an earlier stage in this process that could change the next one's bytes."""
-    random.seed(0)
-    numpy, keras = sys.modules.get("numpy"), sys.modules.get("keras")
-    if numpy is not None:
-        numpy.random.seed(0)
-    if keras is not None:
-        keras.utils.clear_session(free_memory=True)
-        settings = keras_config()
-        keras.config.set_floatx(settings["floatx"])
-        keras.config.set_epsilon(settings["epsilon"])
-        keras.config.set_image_data_format(settings["image_data_format"])
-        keras.config.set_dtype_policy(settings["floatx"])
-        keras.utils.set_random_seed(0)
-
-
-def freeze_libraries() -> None:
-    """Leave what is imported by now out of later garbage collections, which went through all of Keras each time."""
-    if "keras" in sys.modules and not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
-
-
 def stage_traceback(error: BaseException, root: str) -> str:
     """The traceback from the stage's own first frame on."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -135,15 +138,15 @@ def main() -> None:
     tasks: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=read_tasks, args=(lines, tasks), daemon=True).start()
 
-    def emit(event: dict[str, Any]) -> None:
+    def emit(task: Mapping[str, Any], event: dict[str, Any]) -> None:
         with lock:
-            channel.write(json.dumps(event, default=float) + "\n")
+            channel.write(json.dumps({**event, "out": task["out"]}, default=float) + "\n")
 
     allow_many_files()
     while True:
         task = tasks.get()
         redirect(task["log"])
-        run_task(task, emit)
+        run_task(task, partial(emit, task))
         sys.stdout.flush()
         sys.stderr.flush()
 

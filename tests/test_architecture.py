@@ -38,6 +38,7 @@ LAYERS = [  # each may import only from the layers before it, or from its own wi
         "resolver",
         "stage",
         "imports",
+        "afresh",
         "worker",
         "executors",
         "executors.environment",

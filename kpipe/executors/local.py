@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -17,6 +19,7 @@ from kpipe.executors.environment import environment
 from kpipe.task import Event, Task
 
 GRACE_S = 5.0  # between asking a worker to stop and killing it
+LOOK_S = 1.0  # between looks whether a worker is there: what it started may hold its end of the pipe open
 HINTS = {
     "SIGKILL": "the kernel kills a process that takes too much memory: a smaller batch_size or image_size",
     "SIGBUS": FULL,  # a memory-mapped file had no room to grow into
@@ -50,7 +53,10 @@ class Worker:
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """Whole lines that arrived, and whether the process closed its end."""
-        chunk = os.read(self.lines.fileno(), 1 << 20)
+        try:
+            chunk = os.read(self.lines.fileno(), 1 << 20)
+        except BlockingIOError:
+            return [], False
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         return [json.loads(line) for line in whole if line], not chunk
 
@@ -100,10 +106,14 @@ class LocalExecutor:
     def wait(self, patience: float | None = None) -> list[Event]:
         """Block until a worker says something or ends, or patience (seconds) does."""
         events: list[Event] = []
+        until = math.inf if patience is None else time.monotonic() + patience
         while not events:
-            ready = self._selector.select(patience)
+            left = max(0.0, until - time.monotonic())
+            ready = self._selector.select(min(LOOK_S, left))
             events += [event for key, _ in ready for event in self._drain(key.data)]
-            if patience is not None:
+            gone = [w for w in self._workers if w.process.poll() is not None] if not ready else []
+            events += [event for worker in gone for event in [*self._drain(worker), *self._ended(worker)]]
+            if left <= LOOK_S and until < math.inf:
                 break
         return events
 
@@ -112,7 +122,7 @@ class LocalExecutor:
         events = []
         for line in lines:
             task = worker.task
-            if task is None:
+            if task is None or line.pop("out") != task.out:  # said by a thread or a child of a stage that ended
                 continue
             kind = line.pop("event")
             events.append(Event(task.id, kind, line))
@@ -121,14 +131,17 @@ class LocalExecutor:
             elif kind == "failed":
                 self._drop(worker)
                 return events
-        if closed:
-            task = worker.task
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.process.wait(GRACE_S)  # it is ending by itself: its own exit code is what to tell
-            self._drop(worker)
-            if task:
-                events.append(Event(task.id, "failed", died(worker.process.returncode)))
-        return events
+        return [*events, *self._ended(worker)] if closed else events
+
+    def _ended(self, worker: Worker) -> list[Event]:
+        """What to say of a worker that has ended, or is about to."""
+        if worker not in self._workers:
+            return []
+        task = worker.task
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.process.wait(GRACE_S)  # it is ending by itself: its own exit code is what to tell
+        self._drop(worker)
+        return [Event(task.id, "failed", died(worker.process.returncode))] if task else []
 
     def _drop(self, worker: Worker) -> None:
         self._selector.unregister(worker.lines)

@@ -225,19 +225,6 @@ def test_stage_may_open_more_files_than_is_usual(toy: Toy) -> None:
     assert result.code == 0, result.err
 
 
-@pytest.mark.slow
-def test_libraries_are_left_out_of_garbage_collections_but_nothing_of_a_stage_that_ran(toy: Toy) -> None:
-    toy.edit("stages/fit.py", "from stages.helper", "import gc\nimport keras\nfrom stages.helper")
-    toy.edit(
-        "stages/fit.py",
-        "    words =",
-        "    stage.measure(frozen=gc.get_freeze_count(), tracked=len(gc.get_objects()))\n    words =",
-    )
-    told = toy.kpipe("run", "--json", "--jobs", "1").json["instances"]
-    first, second = (instance["measures"] for instance in told if instance["stage"] == "fit")
-    assert first["frozen"] >= second["frozen"] > 10 * max(first["tracked"], second["tracked"])
-
-
 def test_logs_shows_what_a_stage_printed(toy: Toy) -> None:
     toy.edit("stages/load.py", "    words =", "    print('hello'); import os; os.system('echo native')\n    words =")
     toy.run()
