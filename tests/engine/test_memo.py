@@ -184,6 +184,19 @@ def test_code_behind_a_link_counts(toy: Toy, tmp_path: Path, where: str) -> None
         assert words(toy) == text
 
 
+def test_code_behind_a_link_counts_for_a_stage_that_is_called_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "memo_linked.py").symlink_to(tmp_path / "elsewhere.py")
+    monkeypatch.syspath_prepend(tmp_path / "project")
+    for text in ("1", "2"):
+        (tmp_path / "elsewhere.py").write_text(CALLER.replace('"1"', f'"{text}"') + f"X = {text} * 10\n" * int(text))
+        sys.modules.pop("memo_linked", None)
+        import memo_linked  # type: ignore[import-not-found]
+
+        fresh, part = memo_linked.use(Stage(out=tmp_path / text, store=tmp_path / "store"))
+        assert fresh and (part / "n.txt").read_text() == text
+
+
 def test_memo_opened_by_an_exit_stack_is_that_of_the_stages_code(toy: Toy) -> None:
     for text in ("one", "two"):
         fill = FILL.format(wait="from contextlib import ExitStack", text=text)
