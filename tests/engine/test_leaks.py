@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.engine.conftest import Toy
@@ -72,6 +74,17 @@ def test_second_stage_of_a_process_does_what_it_does_in_a_new_one(toy: Toy, leak
     assert after == said(toy, "--force", "second")
 
 
+@pytest.mark.parametrize("library", ["random", "numpy"])
+def test_random_numbers_begin_alike_whatever_was_imported_and_drawn_before(toy: Toy, tmp_path: Path, library: str) -> None:
+    """Also where a module draws some when it is imported, a library's (for one process once) or the stage's own."""
+    draw = "random.random()" if library == "random" else "numpy.random.rand()"
+    (tmp_path / "lottery.py").write_text(f"import {library}\nDRAWN = {draw}\n")
+    toy.environment["PYTHONPATH"] = f"{Path(__file__).parents[2]}:{tmp_path}"
+    own = f"import {library}\nOWN = {draw}\nimport lottery"
+    two(toy, f"import lottery, {library}\n{draw}", draw, f"(OWN, {draw})", imports=own)
+    assert said(toy, "--jobs", "1") == said(toy, "--force", "second")
+
+
 FORK = "import time\nif os.fork() == 0:\n    {child}"
 SLOW = '(stage.out / "half").write_text("half")\nimport time; time.sleep(1.5)\n(stage.out / "half").unlink()'
 
@@ -109,9 +122,10 @@ def test_worker_that_dies_is_noticed_though_a_child_holds_its_pipe(toy: Toy, who
         f"{fork}.Process(target=time.sleep, args=(60,)).start()" if "own" in who else f"pool = {fork}.Pool(1); pool.map(abs, [1])"
     )
     two(toy, "import multiprocessing, time", f"{start}\nos.kill(os.getpid(), 9)")
-    result = toy.kpipe("run")
-    assert result.code == 1
-    assert "error: first: its process was ended by SIGKILL" in result.err
+    process = toy.start("run")
+    _, err = process.communicate(timeout=40)  # before the child ends
+    assert process.returncode == 1
+    assert "error: first: its process was ended by SIGKILL" in err
 
 
 @pytest.mark.slow
