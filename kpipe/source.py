@@ -13,7 +13,7 @@ from kpipe.digest import digest_value
 from kpipe.parsed import dump, parse
 from kpipe.statcache import StatCache, stamp
 
-FACTS = 5  # raised when Facts or the way of digesting a definition changes
+FACTS = 6  # raised when Facts or the way of digesting a definition changes
 IMPORTS, ORDER, REST = "imports", "order of definitions", "module-level code"  # with the names, all that a module is
 COMPUTED = {  # whatever name it was imported under
     *("importlib.import_module", "importlib.__import__", "importlib.util.spec_from_file_location", "pkgutil.resolve_name"),
