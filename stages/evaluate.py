@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import calibration, explained, json_files, metrics
+from stages import calibration, explained, formats, json_files, metrics
 from stages.data.labels import Labels, sample
 from stages.diagnosis import branch, small_batches, untrained
 from stages.diagnosis.finding import Finding, say
@@ -117,7 +117,12 @@ def tell(trained: Trained, predicted: branch.Predicted, modes: dict[str, Any]) -
     """metrics.json."""
     classes = trained.labels.classes
     majority = int(np.bincount(trained.labels.index[trained.labels.rows("train")]).argmax())
-    told: dict[str, Any] = {"classes": classes, "majority_class": classes[majority], "train_modes": modes}
+    told: dict[str, Any] = {
+        "format": formats.METRICS,
+        "classes": classes,
+        "majority_class": classes[majority],
+        "train_modes": modes,
+    }
     judged = {
         split: (predicted[split][1].astype(np.float64), trained.labels.index[predicted[split][0]])
         for split in ("validation", "test")

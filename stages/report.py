@@ -30,7 +30,9 @@ def run(stage: Stage) -> None:
 
     Raises StageError where no branch is complete.
     """
-    complete, incomplete = results.read_results(stage.branches)
+    found, incomplete = results.read_results(stage.branches)
+    complete, older = results.up_to_date(found)
+    incomplete += older
     if not complete:
         raise StageError(
             "no branch has all that the report shows" + "".join(f"\n  {sentence}" for sentence in incomplete),

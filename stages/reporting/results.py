@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from kpipe.stage import Branch
-from stages import json_files
+from stages import formats, json_files
 
 NEEDS = ("ingest", "preprocess", "build", "train", "evaluate")
 MEASURED = {"leakage": ("copies-across-splits", "near-copies-across-splits")}  # a finding -> what it says with less
@@ -163,6 +163,14 @@ def read_results(branches: Sequence[Branch], needs: Sequence[str] = NEEDS) -> tu
         else:
             results.append(Result(len(results) + 1, branch))
     return results, incomplete
+
+
+def up_to_date(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """The branches whose metrics are written as the report reads them, counted anew, and a sentence about each other one."""
+    told = [result for result in results if result.metrics.get("format") == formats.METRICS]
+    older = [result.branch.label for result in results if result not in told]
+    says = "evaluated by another version of its code: run it again"
+    return [replace(result, number=number) for number, result in enumerate(told, 1)], [f"{label}: {says}" for label in older]
 
 
 def by_validation(results: list[Result]) -> list[Result]:

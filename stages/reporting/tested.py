@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stages.reporting.results import Result
+from stages.reporting.same_images import identity
 from stages.reporting.wording import count, listing, plural
 
 NAMED = 4  # sets of images that a sentence tells one by one
 
 
-def sets(results: list[Result], split: str) -> dict[frozenset[tuple[str, str]], list[int]]:
-    """Every different set of images (path and hash of each) that a split has, with the numbers of the branches that have it."""
-    found: dict[frozenset[tuple[str, str]], list[int]] = {}
+def sets(results: list[Result], split: str) -> dict[frozenset[tuple[str, ...]], list[int]]:
+    """Every different set of images that a split has, with the numbers of the branches that have it."""
+    found: dict[frozenset[tuple[str, ...]], list[int]] = {}
     for result in results:
-        images = result.predictions.loc[result.predictions["split"] == split, "hash"].items()
-        found.setdefault(frozenset((str(path), str(content)) for path, content in images), []).append(result.number)
+        images = identity(result.predictions[result.predictions["split"] == split])
+        found.setdefault(frozenset(images), []).append(result.number)
     return found
 
 
@@ -38,7 +39,7 @@ def sentences(results: list[Result], which: Callable[[list[int]], str]) -> list[
     ]
 
 
-def spread(found: dict[frozenset[tuple[str, str]], list[int]], which: Callable[[list[int]], str]) -> str:
+def spread(found: dict[frozenset[tuple[str, ...]], list[int]], which: Callable[[list[int]], str]) -> str:
     """`branches 1 and 2 have 100, branch 3 has 120; 80 are common to all`."""
     common = len(frozenset.intersection(*found))
     in_all = f"{count(common) if common else 'none'} {'is' if common < 2 else 'are'} common to all"

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from kpipe.stage import Branch
-from stages import calibration
+from stages import calibration, formats
 
 CONTRACTS = {
     "model": {"channel_order": "bgr", "scale": 1.0, "offset": [-103.939, -116.779, -123.68]},
@@ -183,7 +183,7 @@ def write_evaluate(folder: Path, run: Run, ingest: Path, data: Data) -> None:
     pd.concat([answers, shares], axis=1).to_csv(folder / "predictions.csv", index=False)
     modes = {"inference": {"accuracy": run.accuracy, "loss": 0.1}, "batch_statistics": {"accuracy": run.accuracy, "loss": 0.1}}
     majority = answers.loc[shown["split"] == "test", "label"].mode()[0]
-    metrics: dict[str, Any] = {"classes": list(data.classes), "majority_class": majority}
+    metrics: dict[str, Any] = {"format": formats.METRICS, "classes": list(data.classes), "majority_class": majority}
     metrics["train_modes"] = {"images": 256, **modes}
     metrics |= {"parameters": PARAMETERS[run.model], "trainable_parameters": PARAMETERS[run.model]}
     parts = {split: (shown["split"] == split).to_numpy() for split in ("validation", "test")}

@@ -53,6 +53,18 @@ def test_page_tells_the_runs_and_their_branches(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_branch_of_an_earlier_version_is_named_and_not_shown(tmp_path: Path) -> None:
+    gathered = [*run_of(tmp_path, FIRST), *run_of(tmp_path, LAST, accuracy=0.9)]
+    file = gathered[0].inputs["evaluate"] / "metrics.json"
+    told = json.loads(file.read_text())
+    del told["format"], told["majority_class"]
+    file.write_text(json.dumps(told))
+    text = words(reported(tmp_path, gathered))
+    assert "3 branches of 2 runs compared on 100 test images" in text
+    assert "resnet50,20260101T233000: evaluated by another version of its code: run it again" in text
+
+
+@pytest.mark.slow
 def test_a_report_of_one_run_names_what_is_missing_in_it(tmp_path: Path) -> None:
     axes = [{"model": "resnet50", "seed": 1}, {"model": "resnet50", "seed": 2}, {"model": "vgg16", "seed": 1}]
     gathered = [replace(b, runs=(FIRST,)) for b in branches(tmp_path / "run", [Run(a, model=str(a["model"])) for a in axes])]
