@@ -78,9 +78,8 @@ class Project:
         """The file of a dotted module name in this project, or None where it is not the project's; looked for once."""
         if module not in self._paths:
             bases = [place.joinpath(*module.split(".")) for place in self.places]
-            candidates = (
-                p for base in bases for p in (base / "__init__.py", base.with_name(base.name + ".py"))
-            )  # as Python does
+            files = [(base / "__init__.py", base.with_name(f"{base.name}.py")) for base in bases]  # in Python's order
+            candidates = (path for pair in files for path in pair)
             self._paths[module] = next((path for path in candidates if path.is_file()), None)
         return self._paths[module]
 

@@ -24,12 +24,17 @@ def images_needed(difference: float, discordance: float, alpha: float = 0.05) ->
     `discordance` is the share of the images that one of the two alone gets right. Assumes that both stay as they are on more
     images. `difference` is not 0. Connor's number (1987), and up to EXACT images the first from there on that is enough.
     """
-    tested, reached = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
-    root = tested * math.sqrt(discordance) + reached * math.sqrt(max(discordance - difference**2, 0))
-    images = math.ceil((root / difference) ** 2)
+    images = math.ceil(connor(difference, discordance, alpha))
     while images <= EXACT and shown(difference, discordance, images, alpha) < POWER:
         images += 1
     return images
+
+
+def connor(difference: float, discordance: float, alpha: float) -> float:
+    """Images by Connor's formula (1987), with the normal distribution in the place of the exact one."""
+    tested, reached = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
+    root = tested * math.sqrt(discordance) + reached * math.sqrt(max(discordance - difference**2, 0))
+    return (root / difference) ** 2
 
 
 def smallest_difference(discordance: float, images: int, alpha: float = 0.05) -> float | None:
@@ -37,16 +42,14 @@ def smallest_difference(discordance: float, images: int, alpha: float = 0.05) ->
 
     A difference needs as much discordance: where there is less, so much is assumed.
     """
-    if images <= EXACT:
-        found = _first(lambda d: shown(d, max(d, discordance), images, alpha) >= POWER)
-    else:
-        tested, reached = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
-        found = _first(
-            lambda d: (
-                math.sqrt(images) * d
-                >= tested * math.sqrt(max(d, discordance)) + reached * math.sqrt(max(max(d, discordance) - d**2, 0))
-            )
-        )
+
+    def enough(difference: float) -> bool:
+        least = max(difference, discordance)
+        if images <= EXACT:
+            return shown(difference, least, images, alpha) >= POWER
+        return images >= connor(difference, least, alpha)
+
+    found = _first(enough)
     return found if found < 1 or shown(1.0, 1.0, images, alpha) >= POWER else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.reporting.baseline import beats_majority
 from stages.reporting.contrast import comparison
 from stages.reporting.results import Result
 from stages.reporting.scores import over_seeds, scores
@@ -55,7 +54,7 @@ def sentences(verdict: Verdict) -> list[str]:
         *([variation(several)] if several else []),
         *(comparison(rival) for rival in verdict.rivals),
         *not_compared(verdict),
-        *baseline(contenders),
+        *baseline(verdict),
     ]
 
 
@@ -109,11 +108,11 @@ def between_tests(model: TwoLevel) -> str:
     return fixed(model.between_tests, decimals(model.images) + 1)
 
 
-def baseline(groups: list[Group]) -> list[str]:
+def baseline(verdict: Verdict) -> list[str]:
     """Which networks are more than the majority class, and which are not."""
-    told = []
-    above = [group.name for group in groups if beats_majority(group)]
-    below = [group.name for group in groups if not beats_majority(group)]
+    told, groups = [], verdict.contenders
+    above = [group.name for group in groups if group in verdict.above]
+    below = [group.name for group in groups if group not in verdict.above]
     majority = fixed(scores(groups[0], "test")["majority_accuracy"], 2)
     if above:
         told.append(f"More than chance: {listing(above)} (always answering the most frequent class would reach {majority}).")
