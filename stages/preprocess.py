@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from kpipe.stage import Module, Stage, StageError
-from stages import contact_sheet, json_files, pixels, recipe_checks, static_checks
+from stages import contact_sheet, json_files, pixels
 from stages.augment import RECIPES, Recipe
 from stages.data import manifest
+from stages.diagnosis import recipe_checks, static_checks
 from stages.diagnosis.finding import say
 
 

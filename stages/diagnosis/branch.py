@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import json_files, recipe_checks
+from stages import json_files
 from stages.data import copies
 from stages.data.labels import sample
 from stages.data.rows import Rows
-from stages.diagnosis import augmentation, batchnorm_gap, label_errors, leakage, small_batches, units
+from stages.diagnosis import augmentation, batchnorm_gap, label_errors, leakage, recipe_checks, small_batches, units
 from stages.diagnosis import trained as rules
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Row, Seen, Split

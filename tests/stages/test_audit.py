@@ -14,9 +14,10 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from kpipe.stage import Stage
-from stages import ingest, static_checks
+from stages import ingest
 from stages.data import cues, outliers, traits
 from stages.data.manifest import Item
+from stages.diagnosis import static_checks
 
 LABELS = ("cats", "dogs")
 

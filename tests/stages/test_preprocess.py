@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from kpipe.stage import Stage, StageError
-from stages import ingest, preprocess, recipe_checks, static_checks
+from stages import ingest, preprocess
 from stages.augment import RECIPES, recipe_from_json
+from stages.diagnosis import recipe_checks, static_checks
 from stages.pixels import CONTRACTS, Contract
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages import recipe_checks
 from stages.augment import RECIPES, Recipe
+from stages.diagnosis import recipe_checks
 from tests.pictures import photo
 
 
