@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kpipe.stage import Stage
-from stages import calibration, explained, formats, json_files, metrics
+from stages import formats, json_files
 from stages.data.labels import Labels, sample
 from stages.diagnosis import branch, small_batches, untrained
 from stages.diagnosis.finding import Finding, say
+from stages.evaluation import calibration, explained, metrics
+from stages.evaluation.trained import Trained, check_from_pixels
 from stages.network import batchnorm, device, latency
 from stages.network.feed import Feed
 from stages.network.scores import cross_entropies, loss_and_accuracy
-from stages.trained import Trained, check_from_pixels
 
 BOTH_MODES = 512  # training images that are looked at in both BatchNormalization modes
 HEADLINE = {  # what the history of runs shows: name -> split, metric, which is better

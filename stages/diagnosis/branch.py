@@ -19,11 +19,11 @@ from stages.diagnosis import augmentation, batchnorm_gap, label_errors, leakage,
 from stages.diagnosis import trained as rules
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.seen import Row, Seen, Split
+from stages.evaluation.trained import Trained
 from stages.network import batchnorm, graph
 from stages.network.augmented import Augmented, recipe_of
 from stages.network.feed import BATCH, Feed
 from stages.network.scores import loss_and_accuracy
-from stages.trained import Trained
 
 AUGMENTED = 128  # training images that are looked at as they are and augmented
 Predicted = Mapping[str, tuple[NDArray[np.int64], NDArray[np.float32]]]  # split -> rows, probabilities

@@ -1,1 +1,1 @@
-"""The network and how it learns: weights, head, frozen prefix, BatchNorm statistics, the training loop."""
+"""The network: its weights, head, frozen prefix, BatchNorm statistics, what it costs, the device it runs on."""

@@ -63,7 +63,7 @@ class Resampled:
 class Metrics:
     """Accuracy, log loss and macro F1 of M branches on the same N images, under weights of the images.
 
-    Macro F1 as in `stages/weighted.py`, by products of sparse matrices: the work does not grow with the number of classes.
+    Macro F1 as in `stages/evaluation/weighted.py`, by products of sparse matrices: more classes are no more work.
     """
 
     def __init__(self, results: Sequence[Result]) -> None:

@@ -16,7 +16,8 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from kpipe.stage import Branch
-from stages import calibration, formats
+from stages import formats
+from stages.evaluation import calibration
 
 CONTRACTS = {
     "model": {"channel_order": "bgr", "scale": 1.0, "offset": [-103.939, -116.779, -123.68]},

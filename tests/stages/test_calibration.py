@@ -11,7 +11,7 @@ import sklearn.calibration
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from stages import calibration
+from stages.evaluation import calibration
 from stages.reporting.calibration import verdict
 from stages.reporting.results import Result
 

@@ -9,9 +9,9 @@ import pytest
 from kpipe.closure import Project
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {f"{name}/__init__.py" for name in ("data", "network", "reporting", "diagnosis", "tools", "training")} | {
-    "__init__.py"
-}
+PACKAGES = {
+    f"{name}/__init__.py" for name in ("data", "network", "reporting", "diagnosis", "evaluation", "tools", "training")
+} | {"__init__.py"}
 
 GOLDEN: dict[str, tuple[list[str], list[str]]] = {
     "ingest": (
@@ -132,7 +132,6 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
         [
             "augment.py",
             "bootstrap.py",
-            "calibration.py",
             "data/copies.py",
             "data/labels.py",
             "data/manifest.py",
@@ -162,10 +161,13 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "diagnosis/weights.py",
             "disk.py",
             "evaluate.py",
-            "explained.py",
+            "evaluation/calibration.py",
+            "evaluation/explained.py",
+            "evaluation/metrics.py",
+            "evaluation/trained.py",
+            "evaluation/weighted.py",
             "formats.py",
             "json_files.py",
-            "metrics.py",
             "network/activations.py",
             "network/augmented.py",
             "network/batchnorm.py",
@@ -182,8 +184,6 @@ GOLDEN: dict[str, tuple[list[str], list[str]]] = {
             "network/scores.py",
             "network/small_maps.py",
             "pixels.py",
-            "trained.py",
-            "weighted.py",
         ],
         ["jax", "keras", "numpy", "scipy", "sklearn", "tensorflow"],
     ),

@@ -13,9 +13,9 @@ from stages.data import copies, manifest
 from stages.data.labels import Labels
 from stages.diagnosis import batchnorm_gap, branch, input_scale, probe, small_batches, untrained
 from stages.diagnosis.finding import Effect
+from stages.evaluation.trained import Trained
 from stages.network import batchnorm
 from stages.pixels import CONTRACTS, Contract, apply
-from stages.trained import Trained
 from tests.stages import tiny
 
 

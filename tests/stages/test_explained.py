@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages import evaluate, explained, json_files, train
+from stages import evaluate, json_files, train
+from stages.evaluation import explained
+from stages.evaluation.trained import Trained
 from stages.network import activations, keras_files
 from stages.network.grad_cam import GradCam
-from stages.trained import Trained
 from tests.stages import tiny
 
 HOW = {

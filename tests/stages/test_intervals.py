@@ -14,7 +14,8 @@ import sklearn.metrics
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from stages import bootstrap, metrics, weighted
+from stages import bootstrap
+from stages.evaluation import metrics, weighted
 
 Drawn = tuple[NDArray[np.float64], NDArray[np.int32]]
 METRICS = [weighted.accuracy, weighted.log_loss, weighted.macro_f1, weighted.auc]

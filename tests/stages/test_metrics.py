@@ -6,7 +6,7 @@ import pytest
 import sklearn.metrics
 from scipy.special import softmax
 
-from stages import calibration, metrics
+from stages.evaluation import calibration, metrics
 from stages.network.scores import cross_entropies, loss_and_accuracy, of_logits
 
 

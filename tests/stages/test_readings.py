@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from stages.calibration import tell
+from stages.evaluation.calibration import tell
 from stages.reporting import calibration, figures, numbers, pareto, recipe, svg, tradeoff
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result, read_results

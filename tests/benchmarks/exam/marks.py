@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.metrics import interval
+from stages.evaluation.metrics import interval
 from tests.benchmarks.exam.cases import Case
 
 HARM = 0.05  # accuracy that a fault costs, at least, to count as one

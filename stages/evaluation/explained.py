@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from kpipe.stage import Stage
 from stages import json_files
 from stages.data.labels import sample
+from stages.evaluation.trained import Trained
 from stages.network import activations, graph
 from stages.network.feed import Array, Feed
 from stages.network.grad_cam import GradCam
 from stages.network.prefix import Images, Prefix
 from stages.network.scores import cross_entropies
-from stages.trained import Trained
 
 MOST = 12  # images of each kind
 SIDE = 16  # places along a side of a heat map, at most

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from stages import bootstrap, weighted
+from stages import bootstrap
+from stages.evaluation import weighted
 
 
 def of_split(
