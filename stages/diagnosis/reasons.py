@@ -80,16 +80,17 @@ def silent(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
 
 
 def saturated(seen: Seen, evidence: dict[str, Any]) -> Finding | None:
-    """Probabilities that round to 0 and 1 for nearly every image, and a loss that stands still; no weights were thrown far."""
-    split, loss = seen.train, seen.column("loss")
-    own = split.given
+    """Probabilities that round to 0 and 1 for nearly every image, and a loss that stands still at the end; no weights were thrown
+    far."""
+    own, loss = seen.train.given, seen.column("loss")
     share = float(((own < CUT) | (own > 1 - CUT)).mean())
-    stands = np.ptp(loss) <= SAME * loss.max()
+    last = loss[-max(len(loss) // 2, 2) :]
+    stands = np.ptp(last) <= SAME * last.max()
     if not seen.settings.get("saturates") or moved_far(seen) or not stands or share < SILENT:
         return None
     because = (
         f"the outputs are 0 or 1 for {100 * share:.0f} % of the images, of which a loss on probabilities passes no gradient, "
-        "and it is the same in every epoch"
+        f"and it is the same in the last {len(last)} epochs"
     )
     return told(seen, evidence | {"saturated": share}, "saturated-outputs", because, None, 0.9)
 

@@ -146,7 +146,7 @@ FROZEN_RANDOM = {"random_backbone": True, "unfreeze": 0, "unfrozen_layers": [], 
 
 def losses(*loss: float) -> list[dict[str, float]]:
     """A history at chance."""
-    return history(loss, [0.25] * 4, [LN4] * 4, 0.25)
+    return history(loss, [0.25] * len(loss), [LN4] * len(loss), 0.25)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,15 @@ def test_a_network_that_is_sure_of_wrong_classes_is_judged_by_where_its_weights_
     told = trained.find(seen(certain, certain, history=course, changes=changes, settings=settings))
     assert "far above that of knowing" in told[0].title
     assert [finding.rule for finding in told if finding.severity == "error"] == [rule]
+
+
+def test_outputs_may_saturate_after_some_epochs() -> None:
+    labels = (np.arange(200) % 4).astype(np.int32)
+    certain = Split(np.tile([1.0, 0.0, 0.0, 0.0], (200, 1)).astype(np.float32), labels)
+    course, settings = losses(13.0, 12.09, 12.0886, 12.0886, 12.0886, 12.0886), {"saturates": True}
+    told = trained.find(seen(certain, certain, history=course, changes={"head": 0.3}, settings=settings))
+    assert [finding.rule for finding in told if finding.severity == "error"] == ["saturated-outputs"]
+    assert "in the last 3 epochs" in told[0].cause
 
 
 def test_a_loss_that_moves_is_not_that_of_saturated_outputs() -> None:
