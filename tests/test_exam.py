@@ -117,6 +117,13 @@ def test_marks() -> None:
     assert not marks.mark(HEALTHY, told(finding("label-errors", "note"))).wrong
 
 
+def test_each_run_is_told_by_its_kind() -> None:
+    of_faulty = [told(finding("input-scale", "error")), told(), told(accuracy=0.88)]
+    of_healthy = [told(finding("overfitting", "warning")), told(finding("label-errors", "note"))]
+    lines = [marks.mark(FAULTY, one).line() for one in of_faulty] + [marks.mark(HEALTHY, one).line() for one in of_healthy]
+    assert [line.split(":")[0] for line in lines] == ["named", "missed", "harmless", "false alarm", "silent"]
+
+
 def test_the_table_counts_them() -> None:
     some = [told(finding("input-scale", "error"), mended=0.89), told(), told(accuracy=0.88)]
     table = marks.table([*(marks.mark(FAULTY, one) for one in some), marks.mark(HEALTHY, told(finding("overfitting", "error")))])

@@ -45,12 +45,18 @@ class Mark:
             return bool(self.serious)
         return bool((not self.named and not self.harmless) or self.others or self.restored is False)
 
+    @property
+    def kind(self) -> str:
+        """What the diagnosis made of it, in a word or two."""
+        if not self.case.fault:
+            return "false alarm" if self.serious else "silent"
+        return "named" if self.named else "harmless" if self.harmless else "missed"
+
     def line(self) -> str:
         """For a person who looks for the reason."""
         said = ", ".join(self.serious) or "nothing"
         values = " / ".join("-" if value is None else f"{value:.2f}" for value in self.accuracies)
-        kind = "named" if self.named else "harmless" if self.harmless else "false alarm" if not self.case.fault else "missed"
-        return f"{kind}: {self.case.backend} {self.case.name}: {said}; accuracy, healthy, mended: {values}"
+        return f"{self.kind}: {self.case.backend} {self.case.name}: {said}; accuracy, healthy, mended: {values}"
 
 
 def mark(case: Case, told: Mapping[str, Any]) -> Mark:
