@@ -7,7 +7,7 @@ import numpy as np
 from stages.reporting.paired import ALPHA, paired_test
 from stages.reporting.results import Result
 from stages.reporting.same_images import on_same_images, stacked
-from stages.reporting.seeds import Group
+from stages.reporting.trainings import Group
 
 
 def beats_majority(shown: Result | Group) -> bool:

@@ -23,7 +23,6 @@ from stages.reporting import (
     reproduction,
     same_weights,
     scores,
-    seeds,
     summary,
     tables,
     tested,
@@ -31,11 +30,12 @@ from stages.reporting import (
 )
 from stages.reporting.palette import Palette
 from stages.reporting.results import Result
+from stages.reporting.trainings import ranked, repeated
 
 
 def comparison(complete: list[Result]) -> dict[str, Any]:
     """What the page shows of the branches: the verdict, findings, and tables that set them side by side."""
-    judged, networks = verdict.judge(complete), seeds.ranked(complete)
+    judged, networks = verdict.judge(complete), ranked(complete)
     told = tables.reestimations(complete)
     agreements = same_weights.agreements(complete)
     return {
@@ -45,7 +45,7 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "colors": palette.variables(),
         "verdict": judged,
         "headline": summary.headline(judged),
-        "sentences": [*summary.sentences(judged), *tested.sentences(complete, which(complete))],
+        "sentences": [*summary.sentences(judged), *tested.sentences(networks, which(complete))],
         "tested_on": tested.number(complete),
         "runs": provenance.runs(complete),
         "stories": summary.batchnorm_stories(told, judged),
@@ -53,7 +53,8 @@ def comparison(complete: list[Result]) -> dict[str, Any]:
         "findings": tables.findings(complete),
         "comparisons": {pair.second.number: pair for pair in verdict.against(judged.group, networks)},
         "networks": networks,
-        "over_seeds": scores.over_seeds,
+        "over_trainings": scores.over_trainings,
+        "repeated": repeated(networks),
         "beats_majority": baseline.beats_majority,
         "per_class": tables.per_class,
         "confusions": tables.confusions,

@@ -10,26 +10,27 @@ from stages.reporting.wording import about, count, decimals, difference, fixed, 
 def comparison(rival: Comparison) -> str:
     """One paired comparison, with its interval, its test, and where it shows nothing, what would."""
     corrected = f", corrected for {rival.family} comparisons" if rival.family > 1 else ""
-    test = "seeds and images as two levels" if rival.model else "exact McNemar"
+    test = f"{rival.repeated}s and images as two levels" if rival.model else "exact McNemar"
     told = (
         f"On the same {plural(rival.images, 'test image')} {rival.first.name} alone was right on "
         f"{right(rival, rival.only_first)} and {rival.second.name} alone on {right(rival, rival.only_second)}"
-        f"{over_seeds(rival)}: {gap(rival)} in accuracy, {meaning(rival)} ({test}, {p_value(rival.p)}{corrected})."
+        f"{trainings(rival)}: {gap(rival)} in accuracy, {meaning(rival)} ({test}, {p_value(rival.p)}{corrected})."
     )
     return told if rival.shown else f"{told} {needed(rival)}"
 
 
-def over_seeds(rival: Comparison) -> str:
+def trainings(rival: Comparison) -> str:
     """Which trainings a comparison is the mean of; nothing where each has one."""
     if not rival.model:
         return ""
     if not (once := rival.trained_once):
-        return f", in the mean of {rival.seeds} seeds"
-    return f", in the mean of {rival.seeds} trainings against the only one of {once.name}, whose own seed is not accounted for"
+        return f", in the mean of {plural(rival.trainings, rival.repeated)}"
+    alone = f"against the only one of {once.name}, whose own {rival.repeated} is not accounted for"
+    return f", in the mean of {rival.trainings} trainings {alone}"
 
 
 def right(rival: Comparison, images: float) -> str:
-    """A number of images, with a decimal where it is a mean over seeds."""
+    """A number of images, with a decimal where it is a mean over trainings."""
     return fixed(images, 1) if rival.model else count(images)
 
 
@@ -37,7 +38,7 @@ def meaning(rival: Comparison) -> str:
     """What the test says."""
     if rival.shown:
         return "a difference"
-    return f"no difference that {'these seeds and ' if rival.model else ''}this test set can show"
+    return f"no difference that {f'these {rival.repeated}s and ' if rival.model else ''}this test set can show"
 
 
 def gap(rival: Comparison) -> str:
@@ -70,8 +71,9 @@ def needed(rival: Comparison) -> str:
             f"{level}, the two disagreeing as often as here; Connor 1987)."
         )
     images, seeds = images_needed(rival), power.more_seeds(rival.model, ALPHA / rival.family)
-    ways = [f"{about(images)} test images with {plural(rival.seeds, 'seed')}"] if images else []
-    ways += [f"{about(seeds)} seeds with these test images"] if seeds else []
+    ways = [f"{about(images)} test images with {plural(rival.trainings, rival.repeated)}"] if images else []
+    if seeds and rival.repeated == "seed":  # of folds no more can be had
+        ways += [f"{about(seeds)} seeds with these test images"]
     takes = ", or ".join(ways) or "both more seeds and more test images"
     return f"To show a difference of this size takes {takes} (power {power.POWER} at {level}, variances as estimated here)."
 
@@ -92,7 +94,7 @@ def images_to_show(rival: Comparison) -> str:
 
 
 def smallest(rival: Comparison) -> float | None:
-    """The smallest difference that so many images and seeds show with power 0.8; None where none is large enough."""
+    """The smallest difference that so many images and trainings show with power 0.8; None where none is large enough."""
     if rival.model and rival.model.variance:
         return power.smallest_over_seeds(rival.model, ALPHA / rival.family)
     return power.smallest_difference(rival.discordance, rival.images, ALPHA / rival.family)

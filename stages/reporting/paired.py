@@ -1,4 +1,4 @@
-"""Two networks compared on the same test images, and over the same seeds where there are several."""
+"""Two networks compared on the same test images, and over the same seeds or folds where there are several."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.special import bdtr, betaincinv, ndtri
 
 from stages.reporting.results import Result
 from stages.reporting.same_images import on_same_images, stacked
-from stages.reporting.seeds import Group
+from stages.reporting.trainings import Group, repeated
 from stages.reporting.two_level import TwoLevel, two_level
 
 ALPHA = 0.05
@@ -31,15 +31,15 @@ class Difference:
 class Comparison:
     """Two networks on the same test images; every number is first minus second.
 
-    `only_first` and `only_second` count the images that one of them alone got right, as the mean over `seeds` trainings of each.
-    `p_alone` is exact McNemar, of several seeds that of the two-level `model` (`paired_test`); `p` is corrected for `family`
+    `only_first` and `only_second` count the images that one of them alone got right, as the mean over `trainings` of each.
+    `p_alone` is exact McNemar, of several trainings that of the two-level `model` (`paired_test`); `p` is corrected for `family`
     comparisons (`adjust`). `more` holds differences of other metrics by their name.
     """
 
     first: Group
     second: Group
     images: int
-    seeds: int
+    trainings: int
     only_first: float
     only_second: float
     interval: tuple[float, float]
@@ -62,7 +62,12 @@ class Comparison:
     @property
     def trained_once(self) -> Group | None:
         """The one of the two that has a single training, where the other one has several."""
-        return next((group for group in (self.first, self.second) if self.seeds > 1 and not group.several), None)
+        return next((group for group in (self.first, self.second) if self.trainings > 1 and not group.several), None)
+
+    @property
+    def repeated(self) -> str:
+        """What tells the trainings apart: seed, fold, or training."""
+        return repeated((self.first, self.second))
 
     @property
     def shown(self) -> bool:
@@ -113,23 +118,24 @@ def compare(first: Group, second: Group) -> Comparison | None:
     """Compare two networks on the test images that all their trainings predicted; None where they share none."""
     ones, others = pairing(first, second)
     tables = on_same_images([*ones, *others])
-    images, seeds = len(tables[0]), len(ones)
+    images, trainings = len(tables[0]), len(ones)
     if not images:
         return None
     right = stacked(tables, "correct")
-    alone = right[:seeds] - right[seeds:]
+    alone = right[:trainings] - right[trainings:]
     counts = [int((sign * alone > 0).sum()) for sign in (1, -1)]
     interval, p, model = paired_test(alone)
     losses = stacked(tables, "loss")
+    of_losses = two_level(losses[:trainings] - losses[trainings:]) if model and np.isfinite(losses).all() else None
     return Comparison(
-        first, second, images, seeds,
-        only_first=counts[0] / seeds if model else counts[0],
-        only_second=counts[1] / seeds if model else counts[1],
+        first, second, images, trainings,
+        only_first=counts[0] / trainings if model else counts[0],
+        only_second=counts[1] / trainings if model else counts[1],
         interval=interval,
         p_alone=p,
         p=p,
         model=model,
-        more={"log_loss": of_means(two_level(losses[:seeds] - losses[seeds:]))} if model and np.isfinite(losses).all() else {},
+        more={"log_loss": of_means(of_losses)} if of_losses else {},
     )  # fmt: skip
 
 
@@ -139,19 +145,19 @@ def of_means(model: TwoLevel) -> Difference:
 
 
 def pairing(first: Group, second: Group) -> tuple[list[Result], list[Result]]:
-    """The trainings of both that are compared, one by one: of the same seed, the others in their order.
+    """The trainings of both that are compared, one by one: of the same seed or fold, the others in their order.
 
     The only training of a network is compared with each of the other's.
     """
-    shared = [seed for seed in first.by_seed if seed in second.by_seed]
-    ones, others = ([group.by_seed[seed] for seed in shared] + without(group, shared) for group in (first, second))
+    shared = [repeat for repeat in first.by_repeat if repeat in second.by_repeat]
+    ones, others = ([group.by_repeat[repeat] for repeat in shared] + without(group, shared) for group in (first, second))
     most = max(len(ones), len(others)) if 1 in (len(ones), len(others)) else min(len(ones), len(others))
     return (ones * most)[:most], (others * most)[:most]
 
 
-def without(group: Group, seeds: list[Any]) -> list[Result]:
-    """A network's trainings of other seeds than these."""
-    return [result for seed, result in group.by_seed.items() if seed not in seeds]
+def without(group: Group, repeats: list[Any]) -> list[Result]:
+    """A network's trainings of other seeds or folds than these."""
+    return [result for repeat, result in group.by_repeat.items() if repeat not in repeats]
 
 
 def adjust(comparisons: list[Comparison]) -> list[Comparison]:

@@ -14,7 +14,7 @@ from stages.reporting.contrast import images_needed
 from stages.reporting.paired import Comparison, adjust, compare
 from stages.reporting.resampled import METRICS, with_intervals
 from stages.reporting.results import Result, by_validation
-from stages.reporting.seeds import Group, alone, ranked
+from stages.reporting.trainings import Group, alone, ranked
 from stages.reporting.wording import decimals, signed
 
 MOST = 50  # networks that are compared with each other: the best on validation
@@ -64,19 +64,19 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """Every two networks, and every two branches: the same where no network has several seeds."""
+    """Every two networks, and every two branches: the same where no network has several trainings."""
 
     networks: Pairs
     branches: Pairs
 
     @property
-    def seeded(self) -> bool:
+    def repeated(self) -> bool:
         return self.branches is not self.networks
 
     @cached_property
     def csv(self) -> str:
         """pairs.csv: one row a pair; empty where there is none."""
-        parts = [self.networks, self.branches] if self.seeded else [self.networks]
+        parts = [self.networks, self.branches] if self.repeated else [self.networks]
         rows = [_row(pair) for part in parts for pair in part.all]
         return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")) if rows else ""
 
@@ -89,8 +89,8 @@ class Compared:
 def compared(results: list[Result]) -> Compared:
     """Compare every two."""
     networks = every_two(ranked(results))
-    seeded = any(group.several for group in networks.groups)
-    return Compared(networks, every_two(alone(by_validation(results))) if seeded else networks)
+    several = any(group.several for group in networks.groups)
+    return Compared(networks, every_two(alone(by_validation(results))) if several else networks)
 
 
 def every_two(groups: Sequence[Group]) -> Pairs:
@@ -108,7 +108,7 @@ def _row(pair: Comparison) -> dict[str, Any]:
         "second": pair.second.label,
         "first_branches": pair.first.numbers,
         "second_branches": pair.second.numbers,
-        "seeds": pair.seeds,
+        "trainings": pair.trainings,
         "test_images": pair.images,
         "only_first_right": pair.only_first,
         "only_second_right": pair.only_second,

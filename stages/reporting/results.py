@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -54,9 +54,9 @@ class Result:
         """The branch in words: the model, and in brackets the axes that do not name it."""
         return self.named()
 
-    def named(self, *more: str, but: str | None = None) -> str:
-        """The same with something more in the brackets, or without one of the axes."""
-        others = {axis: value for axis, value in self.axes.items() if value != self.backbone and axis != but}
+    def named(self, *more: str, but: Collection[str] = ()) -> str:
+        """The same with something more in the brackets, or without some of the axes."""
+        others = {axis: value for axis, value in self.axes.items() if value != self.backbone and axis not in but}
         rest = [value if isinstance(value, str) else f"{axis} {value}" for axis, value in others.items()]
         return f"{self.model} ({', '.join([*rest, *more])})" if rest or more else self.model
 

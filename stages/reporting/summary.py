@@ -6,14 +6,19 @@ from collections.abc import Sequence
 
 from stages.reporting.contrast import comparison
 from stages.reporting.results import Result
-from stages.reporting.scores import over_seeds, scores
-from stages.reporting.seeds import Group
+from stages.reporting.scores import over_trainings, scores
 from stages.reporting.tables import Reestimation
+from stages.reporting.trainings import Group, repeated
 from stages.reporting.two_level import TwoLevel
 from stages.reporting.verdict import Verdict
 from stages.reporting.wording import count, decimals, fixed, listing, plural, span
 
 WORTH_TELLING = 0.05
+UNVARIED = {  # what repeated trainings do not tell
+    "seed": "Nothing but the seed was varied: other splits of the data would add to it (Bouthillier et al. 2021).",
+    "fold": "Folds share most of their training images: other images would add to it (Bengio & Grandvalet 2004).",
+}
+UNVARIED["training"] = UNVARIED["fold"]
 
 
 def headline(verdict: Verdict) -> str:
@@ -26,7 +31,8 @@ def headline(verdict: Verdict) -> str:
         case "tie":
             undecided = [rival for rival in rivals if not rival.shown]
             names = listing([short(chosen, *(r.second for r in rivals)), *(short(r.second, chosen) for r in undecided)])
-            which = "these seeds and this test set" if any(rival.model for rival in undecided) else "this test set"
+            modelled = [rival.repeated for rival in undecided if rival.model]
+            which = f"these {modelled[0]}s and this test set" if modelled else "this test set"
             return f"No difference {which} can show between {names}."
         case "reversed":
             better = listing([short(rival.second, chosen) for rival in rivals if rival.shown and rival.difference < 0])
@@ -36,8 +42,9 @@ def headline(verdict: Verdict) -> str:
         case "apart":
             return f"{chosen.name} is best on validation; the branches share no test images to be compared on."
         case _:
-            mean = f"mean test accuracy over {len(chosen.results)} seeds" if chosen.several else "test accuracy"
-            return f"{chosen.name} reaches a {mean} of {accuracy(chosen, 'test')}."
+            over = plural(len(chosen.results), chosen.repeated)
+            reached = f"mean test accuracy over {over}" if chosen.several else "test accuracy"
+            return f"{chosen.name} reaches a {reached} of {accuracy(chosen, 'test')}."
 
 
 def sentences(verdict: Verdict) -> list[str]:
@@ -47,7 +54,7 @@ def sentences(verdict: Verdict) -> list[str]:
         "; ".join(f"{group.name} {accuracy(group, split)}" for group in contenders) for split in ("validation", "test")
     )
     several = [group for group in contenders if group.several]
-    by_mean = f", by the mean over {seeds_of(contenders)}, so that no lucky seed decides" if several else ""
+    by_mean = f", by the mean over {trainings_of(contenders)}, so that no lucky {repeated(several)} decides" if several else ""
     return [
         f"Chosen on {images(contenders, 'validation')}{by_mean}: {validation}.",
         f"Told on {images(contenders, 'test')} that had no part in any choice: {test}.",
@@ -80,26 +87,27 @@ def images(groups: Sequence[Result | Group], split: str) -> str:
     return plural(numbers[0], f"{split} image") if len(numbers) == 1 else f"{listing(list(map(count, numbers)))} {split} images"
 
 
-def seeds_of(groups: list[Group]) -> str:
+def trainings_of(groups: list[Group]) -> str:
     """`3 seeds each`, `2 to 3 seeds`."""
-    numbers = sorted({len(group.results) for group in groups})
-    return f"{plural(numbers[0], 'seed')} each" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} seeds"
+    numbers, word = sorted({len(group.results) for group in groups}), repeated(groups)
+    return f"{plural(numbers[0], word)} each" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} {word}s"
 
 
 def variation(groups: list[Group]) -> str:
-    """How much of what one training reaches is its seed, and how much its test images."""
+    """How much of what one training reaches is its seed or fold, and how much its test images."""
     told = []
     for group in groups:
-        model = over_seeds(group)
-        told.append(f"{group.name} {between_seeds(model)} and {between_tests(model)}")
+        model = over_trainings(group)
+        told.append(f"{group.name} {between_trainings(model)} and {between_tests(model)}")
+    word = repeated(groups)
     return (
-        "The standard deviation of one training's accuracy between seeds, apart from that between test sets of this size: "
-        f"{'; '.join(told)}. Nothing but the seed was varied: other splits of the data would add to it (Bouthillier et al. 2021)."
+        f"The standard deviation of one training's accuracy between {word}s, apart from that between test sets of this size: "
+        f"{'; '.join(told)}. {UNVARIED[word]}"
     )
 
 
-def between_seeds(model: TwoLevel) -> str:
-    """The standard deviation between seeds, where it can be told from what the test images alone would do."""
+def between_trainings(model: TwoLevel) -> str:
+    """The standard deviation between trainings, where it can be told from what the test images alone would do."""
     return fixed(model.between_seeds, decimals(model.images) + 1) if model.between_seeds else "none seen"
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 from stages.reporting import costs, same_weights
 from stages.reporting.results import Result
-from stages.reporting.scores import seed_columns
-from stages.reporting.seeds import groups
+from stages.reporting.scores import network_columns
+from stages.reporting.trainings import groups
 from stages.reporting.wording import listing, plural
 
 SEVERITIES = ("error", "warning", "note")
@@ -25,8 +25,8 @@ def report_table(results: list[Result]) -> pd.DataFrame:
 
     An axis that is called like a column that follows, as `network` or `temperature`, is the column `axis_network`.
     """
-    over_seeds = seed_columns(groups(results))
-    measured = [_row(result) | over_seeds.get(result.number, {}) for result in results]
+    of_networks = network_columns(groups(results))
+    measured = [_row(result) | of_networks.get(result.number, {}) for result in results]
     names = _axis_columns((axis for result in results for axis in result.axes), set().union(*measured))
     axes = [{names[axis]: value for axis, value in result.axes.items()} for result in results]
     return pd.DataFrame([own | row for own, row in zip(axes, measured, strict=True)])

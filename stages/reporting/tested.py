@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from stages.reporting.results import Result
 from stages.reporting.same_images import identity
+from stages.reporting.trainings import Group, alone
 from stages.reporting.wording import count, listing, plural
 
 NAMED = 4  # sets of images that a sentence tells one by one
 
 
-def sets(results: list[Result], split: str) -> dict[frozenset[tuple[str, ...]], list[int]]:
-    """Every different set of images that a split has, with the numbers of the branches that have it."""
+def sets(networks: Iterable[Group], split: str) -> dict[frozenset[tuple[str, ...]], list[int]]:
+    """Every different set of images that all trainings of a network have in a split, with the numbers of the branches."""
     found: dict[frozenset[tuple[str, ...]], list[int]] = {}
-    for result in results:
-        images = identity(result.predictions[result.predictions["split"] == split])
-        found.setdefault(frozenset(images), []).append(result.number)
-    return found
+    for network in networks:
+        images = frozenset[tuple[str, ...]]().union(
+            *(identity(result.predictions[result.predictions["split"] == split]) for result in network.results)
+        )
+        found.setdefault(images, []).extend(result.number for result in network.results)
+    return {images: sorted(numbers) for images, numbers in found.items()}
 
 
 def number(results: list[Result]) -> str:
     """`270 test images`, `different test images`: what all branches of a page were compared on."""
-    found = list(sets(results, "test"))
+    found = list(sets(alone(results), "test"))
     return plural(len(found[0]), "test image") if len(found) == 1 else "different test images"
 
 
-def sentences(results: list[Result], which: Callable[[list[int]], str]) -> list[str]:
+def sentences(networks: list[Group], which: Callable[[list[int]], str]) -> list[str]:
     """What a reader must know where not all branches were tested, or chosen, on the same images."""
     meanings = {
         "test": "An accuracy is on the branch's own; two branches are compared on those that both have.",
@@ -35,7 +38,7 @@ def sentences(results: list[Result], which: Callable[[list[int]], str]) -> list[
     return [
         f"Not all branches have the same {split} images: {spread(found, which)}. {meaning}"
         for split, meaning in meanings.items()
-        if len(found := sets(results, split)) > 1
+        if len(found := sets(networks, split)) > 1
     ]
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from stages.reporting.baseline import beats_majority
 from stages.reporting.paired import Comparison, adjust, compare
 from stages.reporting.results import Result
-from stages.reporting.seeds import Group, ranked
+from stages.reporting.trainings import Group, ranked
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """Who won. `outcome` is one of wins, reversed, tie, single, chance, apart.
 
-    A network that was trained with several seeds is judged by all of them; `chosen` is its training that is best on validation.
+    A network that was trained several times is judged by all of these; `chosen` is its training that is best on validation.
     `apart` are networks that share no test images with it, so that they cannot be compared; `above` all that beat the majority
     class.
     """
@@ -46,7 +46,7 @@ def judge(results: list[Result]) -> Verdict:
     """Choose on validation, tell on test: the best network against the best of every other model.
 
     With one model only, its best is compared with its second best. A network is a branch, or all those that differ from it in
-    the seed of training alone: they are chosen by the mean of their validation accuracies, so that no lucky seed decides.
+    the seed or fold of training alone: they are chosen by the mean of their validation accuracies, so that no lucky one decides.
     """
     chosen, *others = ranked(results)
     best_of_model: dict[str, Group] = {}

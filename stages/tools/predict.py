@@ -18,7 +18,7 @@ from stages.data.colours import colour
 from stages.data.images import Look
 from stages.network import device, keras_files
 from stages.reporting.results import read_results
-from stages.reporting.seeds import ranked
+from stages.reporting.trainings import ranked
 
 CHUNK = 256  # pictures held in memory at a time
 BATCH = 32
@@ -92,7 +92,7 @@ def choose(stage: Stage, model: str) -> Classifier:
 
 
 def best(branches: list[Branch]) -> Branch:
-    """The branch with the best validation accuracy; of several seeds, in the network with the best mean."""
+    """The branch with the best validation accuracy; of several seeds or folds, in the network with the best mean."""
     evaluated, _ = read_results(branches, needs=("ingest", "train", "evaluate"))
     if not evaluated:
         raise StageError(

@@ -18,7 +18,7 @@ from stages import json_files
 from stages.reporting import agreement, backends, errors, paired, pictures, verdict, wording
 from stages.reporting.pictures import Store
 from stages.reporting.results import Result, read_results
-from stages.reporting.seeds import alone
+from stages.reporting.trainings import alone
 from tests.stages.fake_artifacts import Data, Run, branches
 from tests.stages.test_report import HOSTILE, Page, reported, two
 

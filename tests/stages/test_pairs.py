@@ -17,7 +17,7 @@ from stages.reporting import contrast, pairs
 from stages.reporting.paired import mcnemar
 from stages.reporting.resampled import Metrics, Resampled, with_intervals
 from stages.reporting.results import Result, by_validation, read_results
-from stages.reporting.seeds import alone, ranked
+from stages.reporting.trainings import alone, ranked
 from stages.reporting.verdict import against
 from tests.stages.fake_artifacts import Data, Run, branches
 
@@ -82,7 +82,7 @@ def test_intervals_of_differences_are_those_of_scipys_paired_bootstrap(tmp_path:
 def test_every_two_branches_are_compared_once_and_corrected_together(tmp_path: Path) -> None:
     found = results(tmp_path, 0.9, 0.7, 0.95, 0.6)
     told = pairs.compared(found)
-    assert told.seeded is False and told.branches is told.networks
+    assert told.repeated is False and told.branches is told.networks
     order = [result.number for result in by_validation(found)]
     assert [(pair.first.number, pair.second.number) for pair in told.branches.all] == list(combinations(order, 2))
     alone_p = [mcnemar(int(pair.only_first), int(pair.only_second)) for pair in told.branches.all]
@@ -106,11 +106,11 @@ def test_the_bootstrap_agrees_with_the_interval_that_goes_with_mcnemars_test(tmp
 
 def test_networks_of_several_seeds_come_first_and_every_two_trainings_after_them(tmp_path: Path) -> None:
     told = pairs.compared(results(tmp_path, 0.9, 0.7, seeds=3))
-    assert told.seeded
-    assert [(pair.seeds, pair.family) for pair in told.networks.all] == [(3, 1)]
-    assert [(pair.seeds, pair.family) for pair in told.branches.all] == [(1, 15)] * 15
+    assert told.repeated
+    assert [(pair.trainings, pair.family) for pair in told.networks.all] == [(3, 1)]
+    assert [(pair.trainings, pair.family) for pair in told.branches.all] == [(1, 15)] * 15
     rows = list(csv.DictReader(io.StringIO(told.csv)))
-    assert [row["seeds"] for row in rows] == ["3"] + ["1"] * 15
+    assert [row["trainings"] for row in rows] == ["3"] + ["1"] * 15
     assert (rows[0]["first"], rows[0]["first_branches"], rows[0]["macro_f1_difference"]) == ("r0", "1\N{EN DASH}3", "")
 
 

@@ -15,7 +15,7 @@ from kpipe.stage import Branch
 from stages.reporting import backends, provenance, summary, tested
 from stages.reporting.paired import compare
 from stages.reporting.results import Result, read_results
-from stages.reporting.seeds import alone
+from stages.reporting.trainings import alone
 from stages.reporting.verdict import judge
 from tests.stages.fake_artifacts import Data, Run, branches
 from tests.stages.test_report import Page, reported, words
@@ -116,16 +116,16 @@ def test_branches_that_share_some_test_images_are_compared_on_these(tmp_path: Pa
 
 def test_many_sets_of_images_are_counted(tmp_path: Path) -> None:
     gathered = [run_of(tmp_path, f"{n}-x", Data(test=90 + n))[0] for n in range(5)]
-    said = tested.sentences(results(gathered), str)
+    said = tested.sentences(alone(results(gathered)), str)
     assert said[0].startswith("Not all branches have the same test images: there are 5 different sets; 90 are common to all. ")
 
 
 def test_equal_images_of_two_runs_are_the_same_images(tmp_path: Path) -> None:
     both = results([*run_of(tmp_path, FIRST)[:1], *run_of(tmp_path, LAST, accuracy=0.7)[1:]])
-    assert tested.sentences(both, str) == [] and tested.number(both) == "100 test images"
+    assert tested.sentences(alone(both), str) == [] and tested.number(both) == "100 test images"
     found = compare(*alone(both))
     assert found is not None and found.images == 100
-    assert summary.images(both, "test") == "100 test images"
+    assert summary.images(alone(both), "test") == "100 test images"
     assert judge(both).outcome in ("wins", "tie")
 
 

@@ -13,7 +13,7 @@ from stages.reporting import backends, summary, tables, wording
 from stages.reporting.baseline import beats_majority
 from stages.reporting.paired import Comparison, adjust, compare, mcnemar, paired_interval
 from stages.reporting.results import Result, by_validation, read_results
-from stages.reporting.seeds import alone
+from stages.reporting.trainings import alone
 from stages.reporting.verdict import against, judge
 from tests.stages.fake_artifacts import Data, Run, branches
 
@@ -224,11 +224,11 @@ def test_no_axis_is_lost_to_a_column_of_its_name(tmp_path: Path) -> None:
     assert {column for column in table if table[column][0] == "an axis"} == {"axis_network", "free", *renamed}
 
 
-@pytest.mark.parametrize("name", ["seeds", "mean_test_accuracy"])
+@pytest.mark.parametrize("name", ["trainings", "mean_test_accuracy"])
 def test_no_axis_is_lost_to_a_column_that_only_several_seeds_have(tmp_path: Path, name: str) -> None:
     runs = [Run({name: value, "seed": i}, params={"seed": i, "recipe": value}) for value in ("a", "b") for i in (1, 2)]
     table = tables.report_table(results_of(tmp_path, *runs))
-    assert list(table[f"axis_{name}"]) == ["a", "a", "b", "b"] and list(table["seeds"]) == [2, 2, 2, 2]
+    assert list(table[f"axis_{name}"]) == ["a", "a", "b", "b"] and list(table["trainings"]) == [2, 2, 2, 2]
     assert list(table["seed"]) == [1, 2, 1, 2]
 
 

@@ -1,4 +1,5 @@
-"""Several seeds: what is one network, how it is chosen, told and compared; the two-level model against hand calculations."""
+"""Several seeds or folds: what is one network, how it is chosen, told and compared; the two-level model against hand
+calculations."""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, t
 
 from kpipe.stage import Branch
-from stages.reporting import contrast, scores, summary, tables
+from stages.reporting import contrast, scores, summary, tables, tested
 from stages.reporting.paired import compare, paired_test
 from stages.reporting.results import Result, read_results
-from stages.reporting.seeds import Group, groups, ranked
+from stages.reporting.trainings import Group, groups, ranked
 from stages.reporting.two_level import critical, two_level
 from stages.reporting.verdict import judge
 from tests.stages.fake_artifacts import Data, Run, branches
@@ -27,6 +28,25 @@ def runs(*accuracies: float, model: str = "resnet50") -> list[Run]:
         Run({"model": model, "seed": seed}, model=model, accuracy=accuracy, params={"seed": seed})
         for seed, accuracy in enumerate(accuracies, 1)
     ]
+
+
+def in_folds(*accuracies: float, model: str = "resnet50", seed: int | None = None) -> list[Run]:
+    """A training of every fold, or, with a seed, one of those of another axis."""
+    axes, params = ({}, {}) if seed is None else ({"seed": seed}, {"seed": seed})
+    return [
+        Run({"model": model, "fold": fold} | axes, model=model, accuracy=accuracy, params={"fold": fold} | params)
+        for fold, accuracy in enumerate(accuracies)
+    ]
+
+
+def validated_in_folds(found: list[Result]) -> list[Result]:
+    """The same results, each with validation images of its own, as folds have them."""
+    for result in found:
+        table = result.predictions
+        own = (table["split"] == "test") | (np.arange(len(table)) % 5 == result.axes["fold"])
+        result.__dict__["predictions"] = table[own]
+        result.metrics["validation"]["images"] = int((own & (table["split"] == "validation")).sum())
+    return found
 
 
 def read(gathered: list[Branch]) -> list[Result]:
@@ -47,10 +67,64 @@ def numbers(found: list[Group]) -> list[str]:
 
 def test_branches_that_differ_in_the_seed_alone_are_one_network(tmp_path: Path) -> None:
     found = groups(results(tmp_path, *runs(0.9, 0.92, 0.91), *runs(0.8, 0.85, 0.83, model="vgg16")))
-    assert [(group.name, group.label, group.axis, group.numbers) for group in found] == [
-        ("ResNet50", "resnet50", "seed", "1\N{EN DASH}3"),
-        ("VGG16", "vgg16", "seed", "4\N{EN DASH}6"),
+    assert [(group.name, group.label, group.axes, group.numbers) for group in found] == [
+        ("ResNet50", "resnet50", ("seed",), "1\N{EN DASH}3"),
+        ("VGG16", "vgg16", ("seed",), "4\N{EN DASH}6"),
     ]
+
+
+def test_branches_that_differ_in_the_fold_alone_are_one_network(tmp_path: Path) -> None:
+    found = groups(results(tmp_path, *in_folds(0.9, 0.92, 0.91), *in_folds(0.8, 0.85, 0.83, model="vgg16")))
+    assert [(group.name, group.label, group.axes, group.repeated, group.numbers) for group in found] == [
+        ("ResNet50", "resnet50", ("fold",), "fold", "1\N{EN DASH}3"),
+        ("VGG16", "vgg16", ("fold",), "fold", "4\N{EN DASH}6"),
+    ]
+
+
+def test_seeds_of_folds_are_trainings_of_one_network(tmp_path: Path) -> None:
+    made = [run for seed in (1, 2) for run in in_folds(0.9, 0.92, 0.91, seed=seed)]
+    (group,) = groups(results(tmp_path, *made))
+    assert (group.name, len(group.results), set(group.axes), group.repeated) == ("ResNet50", 6, {"fold", "seed"}, "training")
+    assert group.images("validation") == 3 * 200 and group.images("test") == 200
+
+
+def test_two_axes_that_set_seeds_are_one_network(tmp_path: Path) -> None:
+    gathered = branches(tmp_path, [Run({"seed": i, "weights": j}, params={"seed": i}) for i in (1, 2) for j in (1, 2)], DATA)
+    for branch in gathered:
+        set_seed(branch, "build", branch.axes["weights"])
+    (group,) = groups(read(gathered))
+    assert (group.numbers, group.axes, group.repeated) == ("1\N{EN DASH}4", ("seed", "weights"), "seed")
+
+
+def test_a_fold_beside_another_setting_is_no_repeated_training(tmp_path: Path) -> None:
+    both = [Run({"recipe": i}, params={"fold": i, "learning_rate": i}) for i in (1, 2)]
+    assert numbers(groups(results(tmp_path, *both))) == ["1", "2"]
+
+
+def test_the_verdict_over_folds_speaks_of_folds(tmp_path: Path) -> None:
+    made = (*in_folds(0.96, 0.95, 0.97, 0.96, 0.96), *in_folds(0.7, 0.72, 0.71, 0.7, 0.7, model="vgg16"))
+    found = validated_in_folds(results(tmp_path, *made))
+    verdict = judge(found)
+    assert summary.headline(verdict) == "ResNet50 wins against VGG16."
+    told = " ".join(summary.sentences(verdict))
+    for words in (
+        "Chosen on 200 validation images, by the mean over 5 folds each, so that no lucky fold decides: ResNet50 0.96; VGG16 0.71.",
+        "The standard deviation of one training's accuracy between folds",
+        "Folds share most of their training images",
+        "in the mean of 5 folds: +0.25",
+        "a difference (folds and images as two levels",
+    ):
+        assert words in told
+    assert tested.sentences(ranked(found), str) == []  # the folds have validated the same images together
+    assert [len(images) for images in tested.sets(ranked(found[:2]), "validation")] == [80]
+
+
+def test_more_folds_are_no_way_to_show_a_difference(tmp_path: Path) -> None:
+    made = (*in_folds(0.98, 0.9, 0.88), *in_folds(0.86, 0.93, 0.9, model="vgg16"))
+    verdict = judge(results(tmp_path, *made))
+    assert summary.headline(verdict) == "No difference these folds and this test set can show between ResNet50 and VGG16."
+    told = " ".join(summary.sentences(verdict))
+    assert "takes" in told and "seeds with these test images" not in told and "folds with these" not in told
 
 
 def test_an_axis_that_changes_something_else_is_no_seed(tmp_path: Path) -> None:
@@ -178,7 +252,7 @@ def test_networks_are_compared_over_the_same_images_and_seeds(tmp_path: Path) ->
     pair = compare(first, second)
     assert pair is not None and pair.model is not None
     right = np.stack([[r.test["correct"].to_numpy() for r in group.results] for group in (first, second)]).astype(float)
-    assert (pair.images, pair.seeds) == (200, 3)
+    assert (pair.images, pair.trainings) == (200, 3)
     assert pair.only_first == pytest.approx(((right[0] - right[1]) > 0).sum() / 3)
     assert pair.difference == pytest.approx(right[0].mean() - right[1].mean())
     assert pair.interval == two_level(right[0] - right[1]).interval()
@@ -189,7 +263,7 @@ def test_networks_are_compared_over_the_same_images_and_seeds(tmp_path: Path) ->
 def test_only_seeds_that_both_have_are_compared(tmp_path: Path) -> None:
     first, second = groups(results(tmp_path, *runs(0.95, 0.94, 0.96), *runs(0.9, 0.91, 0.89, model="vgg16")[1:]))
     pair = compare(first, second)
-    assert pair is not None and pair.seeds == 2
+    assert pair is not None and pair.trainings == 2
     right = [np.mean([r.test["correct"] for r in group.results if r.axes["seed"] > 1]) for group in (first, second)]  # type: ignore[operator]
     assert pair.difference == pytest.approx(right[0] - right[1])
 
@@ -198,7 +272,7 @@ def test_seeds_that_only_one_has_are_compared_in_their_order(tmp_path: Path) -> 
     late = runs(0.5, 0.5, 0.85, 0.96, 0.96, model="vgg16")[2:]
     first, second = groups(results(tmp_path, *runs(0.85, 0.85, 0.96), *late))
     pair = compare(first, second)
-    assert pair is not None and pair.model is not None and pair.seeds == 3
+    assert pair is not None and pair.model is not None and pair.trainings == 3
     means = [np.mean([r.test["correct"] for r in group.results]) for group in (first, second)]
     assert pair.difference == pytest.approx(means[0] - means[1]) and pair.difference < 0 and not pair.shown
 
@@ -206,9 +280,9 @@ def test_seeds_that_only_one_has_are_compared_in_their_order(tmp_path: Path) -> 
 def test_a_network_that_was_trained_once_is_compared_with_all_trainings_of_the_other(tmp_path: Path) -> None:
     made = results(tmp_path, *runs(0.96, 0.8, 0.8), *runs(0.8, 0.8, model="vgg16"))
     first, second = groups(made)
-    once = Group(second.results[:1], "seed")
+    once = Group(second.results[:1], ("seed",))
     for pair, sign in ((compare(first, once), 1), (compare(once, first), -1)):
-        assert pair is not None and pair.seeds == 3 and pair.trained_once is once and not pair.shown
+        assert pair is not None and pair.trainings == 3 and pair.trained_once is once and not pair.shown
         mean = np.mean([r.test["correct"] for r in first.results]) - np.mean(once.lead.test["correct"])
         assert pair.difference == pytest.approx(sign * mean)
         told = contrast.comparison(pair)
@@ -269,7 +343,7 @@ def test_one_network_is_told_by_its_mean(tmp_path: Path) -> None:
     found = results(tmp_path, *runs(0.96, 0.94, 0.95))
     verdict = judge(found)
     mean = np.mean([result.metrics["test"]["accuracy"] for result in found])
-    low, high = scores.over_seeds(verdict.group).share_interval()
+    low, high = scores.over_trainings(verdict.group).share_interval()
     assert (verdict.outcome, verdict.rivals) == ("single", [])
     expected = f"ResNet50 reaches a mean test accuracy over 3 seeds of {mean:.2f} ({low:.2f} to {high:.2f})."
     assert summary.headline(verdict) == expected
@@ -277,9 +351,9 @@ def test_one_network_is_told_by_its_mean(tmp_path: Path) -> None:
 
 def test_the_table_tells_every_branch_what_its_network_reaches(tmp_path: Path) -> None:
     table = tables.report_table(results(tmp_path, *runs(0.96, 0.94), *runs(0.7, 0.72, model="vgg16")))
-    assert list(table["seeds"]) == [2, 2, 2, 2]
+    assert list(table["trainings"]) == [2, 2, 2, 2]
     assert table["mean_test_accuracy"][0] == pytest.approx(table["test_accuracy"][:2].mean())
     assert (table["mean_test_accuracy_low"] < table["mean_test_accuracy"]).all()
-    assert {"sd_between_seeds", "sd_between_test_sets", "mean_validation_accuracy"} <= set(table.columns)
+    assert {"sd_between_trainings", "sd_between_test_sets", "mean_validation_accuracy"} <= set(table.columns)
     without: Any = tables.report_table(results(tmp_path / "other", Run({"model": "resnet50"})))
-    assert "seeds" not in without.columns
+    assert "trainings" not in without.columns
