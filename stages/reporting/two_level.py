@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri, stdtrit
 
 SMALLEST = 1e-15  # of one tail
+ROUNDING = 1e-12  # of mean squares, by which equal ones may differ
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,14 @@ def two_level(values: NDArray[np.float64]) -> TwoLevel:
         mean=float(mean),
         seeds=seeds,
         images=images,
-        of_seed=max(0.0, float(of_seeds - rest) / images),
-        of_image=max(0.0, float(of_images - rest) / seeds),
+        of_seed=component(of_seeds, rest, images),
+        of_image=component(of_images, rest, seeds),
         of_rest=float(rest),
         seed_mean_square=float(of_seeds),
     )
+
+
+def component(mean_square: float, rest: float, count: int) -> float:
+    """A component of variance from its mean square, that of the rest, and how many values each of its means has; 0 at least."""
+    surplus = float(mean_square - rest)
+    return surplus / count if surplus > ROUNDING * mean_square else 0.0

@@ -208,6 +208,16 @@ def test_components_of_variance_are_those_of_the_analysis_of_variance() -> None:
     assert model.between_tests == pytest.approx(np.sqrt(((of_images - rest) / 4 + rest) / 30))
 
 
+@pytest.mark.parametrize("images", [3, 7, 31, 200, 1999])
+def test_two_trainings_that_differ_on_one_image_show_no_variance_between_seeds(images: int) -> None:
+    values = np.ones((2, images))
+    values[:, : images // 3] = 0
+    values[1, 0] = 1  # the mean squares of seeds and rest are 1 / (2 N) both
+    model = two_level(values)
+    assert model.of_rest == pytest.approx(1 / (2 * images)) and model.of_seed == 0
+    assert summary.between_trainings(model) == "none seen"
+
+
 def test_where_only_the_seed_matters_the_interval_is_students() -> None:
     means = np.array([0.2, 0.5, 0.3])
     model = two_level(np.repeat(means[:, None], 50, axis=1))
