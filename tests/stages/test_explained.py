@@ -24,7 +24,9 @@ HOW = {
 }
 
 
-@pytest.fixture(scope="module", params=HOW)
+@pytest.fixture(
+    scope="module", params=["stored below", *(pytest.param(how, marks=pytest.mark.slow) for how in HOW if how != "stored below")]
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tiny.Run:
     """A trained and evaluated network that starts from pixels, or from activations stored below or at what is explained."""
     run = tiny.start(tmp_path_factory.mktemp("explained"), images=180)

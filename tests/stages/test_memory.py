@@ -37,9 +37,9 @@ def kept() -> list[tuple[int, ...]]:
     "how",
     [
         {"learning_rate": 0.01},
-        {"learning_rate": "find"},
-        {"phases": [{"unfreeze": 0, "epochs": 1}, {"unfreeze": 4, "epochs": 1}]},
-        {"precision": "mixed_float16"},
+        pytest.param({"learning_rate": "find"}, marks=pytest.mark.slow),
+        pytest.param({"phases": [{"unfreeze": 0, "epochs": 1}, {"unfreeze": 4, "epochs": 1}]}, marks=pytest.mark.slow),
+        pytest.param({"precision": "mixed_float16"}, marks=pytest.mark.slow),
         {"learning_rate": 1e30, "optimizer": "sgd"},
     ],
     ids=["plain", "find", "phases", "float16", "failed"],
