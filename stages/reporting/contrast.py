@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stages.reporting import power
 from stages.reporting.paired import ALPHA, Comparison, Difference
 from stages.reporting.wording import about, count, decimals, difference, fixed, p_value, plural, supported
@@ -38,7 +40,13 @@ def meaning(rival: Comparison) -> str:
     """What the test says."""
     if rival.shown:
         return "a difference"
-    return f"no difference that {f'these {rival.repeated}s and ' if rival.model else ''}this test set can show"
+    return f"no difference that {limits([rival])} can show"
+
+
+def limits(rivals: Sequence[Comparison]) -> str:
+    """`this test set`, `these seeds and this test set`: what keeps comparisons from showing more."""
+    over = next((rival.repeated for rival in rivals if rival.model), "")
+    return f"these {over}s and this test set" if over else "this test set"
 
 
 def gap(rival: Comparison) -> str:

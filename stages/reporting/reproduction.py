@@ -42,7 +42,7 @@ def axes(results: list[Result], branches: Branches) -> Iterator[str]:
     if len(branches) > 1:
         yield "branch = ["
         for name, result in branches.items():
-            own = {"name": name} | {field(*which): value_of(*which, result) for which in differing}
+            own = {"name": name} | {field(*which): result.parameter(*which) for which in differing}
             yield f"  {as_toml(own)},"
         yield "]"
     if backends:
@@ -61,7 +61,7 @@ def stages(first: Result, branches: Branches) -> Iterator[str]:
 
 def parameter(stage: str, name: str, branches: Branches) -> Iterator[str]:
     """The line of one parameter."""
-    values = {branch: value_of(stage, name, result) for branch, result in branches.items()}
+    values = {branch: result.parameter(stage, name) for branch, result in branches.items()}
     if differs(stage, name, branches):
         yield f'{name} = "${{branch.{field(stage, name)}}}"'
     elif all(value is not None for value in values.values()):
@@ -82,13 +82,8 @@ def parameters(stage: str, branches: Branches) -> list[str]:
 
 def differs(stage: str, name: str, branches: Branches) -> bool:
     """Whether branches have set a parameter to different values, each of them to one."""
-    texts = {as_toml(value_of(stage, name, result)) for result in branches.values()}
+    texts = {as_toml(result.parameter(stage, name)) for result in branches.values()}
     return len(texts) > 1 and UNSET not in texts
-
-
-def value_of(stage: str, name: str, result: Result) -> Any:
-    """A parameter of a branch, or None where it is not set."""
-    return (result.key(stage).get("params") or {}).get(name)
 
 
 def field(stage: str, name: str) -> str:
@@ -109,4 +104,4 @@ def determinism(results: list[Result]) -> str:
 
 def seeds_of(stage: str, results: list[Result]) -> list[Any]:
     """The different seeds of a stage, where it has one."""
-    return list(dict.fromkeys(seed for result in results if (seed := value_of(stage, "seed", result)) is not None))
+    return list(dict.fromkeys(seed for result in results if (seed := result.parameter(stage, "seed")) is not None))

@@ -147,6 +147,10 @@ class Result:
     def key(self, stage: str) -> dict[str, Any]:
         return self.record(stage).get("key") or {}
 
+    def parameter(self, stage: str, name: str) -> Any:
+        """A parameter of one of the branch's stages, or None where it is not set or not known."""
+        return (self.key(stage).get("params") or {}).get(name)
+
     def measure(self, stage: str, name: str) -> Any:
         """A number that the stage measured (seconds, bytes, images a second), or None."""
         return (self.record(stage).get("measures") or {}).get(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.reporting.contrast import comparison
+from stages.reporting.contrast import comparison, limits
 from stages.reporting.results import Result
 from stages.reporting.scores import over_trainings, scores
 from stages.reporting.tables import Reestimation
@@ -31,9 +31,7 @@ def headline(verdict: Verdict) -> str:
         case "tie":
             undecided = [rival for rival in rivals if not rival.shown]
             names = listing([short(chosen, *(r.second for r in rivals)), *(short(r.second, chosen) for r in undecided)])
-            modelled = [rival.repeated for rival in undecided if rival.model]
-            which = f"these {modelled[0]}s and this test set" if modelled else "this test set"
-            return f"No difference {which} can show between {names}."
+            return f"No difference {limits(undecided)} can show between {names}."
         case "reversed":
             better = listing([short(rival.second, chosen) for rival in rivals if rival.shown and rival.difference < 0])
             return f"Validation chose {short(chosen, rivals[0].second)}, but on the test images {better} is better."

@@ -129,10 +129,8 @@ def _rest(result: Result, axes: tuple[str, ...]) -> str:
     made: dict[str, Any] = {}
     for stage in result.branch.records:
         made[stage] = {part: result.key(stage).get(part) for part in SAME}
-        if made[stage]["params"]:
-            made[stage]["params"] = {
-                name: own for name, own in made[stage]["params"].items() if name not in REPEATS.get(stage, ())
-            }
+        if params := made[stage]["params"]:
+            made[stage]["params"] = {name: value for name, value in params.items() if name not in REPEATS.get(stage, ())}
     kept = {name: value for name, value in result.axes.items() if name not in axes}
     return json.dumps([kept, made], sort_keys=True, default=str)
 
@@ -150,13 +148,9 @@ def _word(group: Sequence[Result]) -> str:
 
 def _repeat(result: Result) -> tuple[Any, ...]:
     """The seeds and the fold of its training."""
-    return tuple(_param(result, stage, name) for stage, names in REPEATS.items() for name in names)
+    return tuple(result.parameter(stage, name) for stage, names in REPEATS.items() for name in names)
 
 
 def fold(result: Result) -> Any:
     """The fold that validated its training; None where there is none."""
-    return _param(result, "train", "fold")
-
-
-def _param(result: Result, stage: str, name: str) -> Any:
-    return (result.key(stage).get("params") or {}).get(name)
+    return result.parameter("train", "fold")

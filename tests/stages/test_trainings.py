@@ -3,6 +3,7 @@ calculations."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from stages.reporting.verdict import judge
 from tests.stages.fake_artifacts import Data, Run, branches
 
 DATA = Data(test=200, validation=200)
+GOOD, POOR = (0.96, 0.95, 0.97, 0.96, 0.96), (0.7, 0.72, 0.71, 0.7, 0.7)  # accuracies of trainings
 
 
 def runs(*accuracies: float, model: str = "resnet50") -> list[Run]:
@@ -101,21 +103,10 @@ def test_a_fold_beside_another_setting_is_no_repeated_training(tmp_path: Path) -
     assert numbers(groups(results(tmp_path, *both))) == ["1", "2"]
 
 
-def test_the_verdict_over_folds_speaks_of_folds(tmp_path: Path) -> None:
-    made = (*in_folds(0.96, 0.95, 0.97, 0.96, 0.96), *in_folds(0.7, 0.72, 0.71, 0.7, 0.7, model="vgg16"))
-    found = validated_in_folds(results(tmp_path, *made))
-    verdict = judge(found)
-    assert summary.headline(verdict) == "ResNet50 wins against VGG16."
-    told = " ".join(summary.sentences(verdict))
-    for words in (
-        "Chosen on 200 validation images, by the mean over 5 folds each, so that no lucky fold decides: ResNet50 0.96; VGG16 0.71.",
-        "The standard deviation of one training's accuracy between folds",
-        "Folds share most of their training images",
-        "in the mean of 5 folds: +0.25",
-        "a difference (folds and images as two levels",
-    ):
-        assert words in told
-    assert tested.sentences(ranked(found), str) == []  # the folds have validated the same images together
+def test_folds_have_validated_the_same_images_together(tmp_path: Path) -> None:
+    found = validated_in_folds(results(tmp_path, *in_folds(*GOOD), *in_folds(*POOR, model="vgg16")))
+    assert summary.sentences(judge(found))[0].startswith("Chosen on 200 validation images, by the mean over 5 folds each, ")
+    assert tested.sentences(ranked(found), str) == []
     assert [len(images) for images in tested.sets(ranked(found[:2]), "validation")] == [80]
 
 
@@ -328,15 +319,26 @@ def test_networks_that_agree_on_everything_show_no_difference(tmp_path: Path) ->
     assert pair is not None and pair.p == 1 and pair.interval[0] < 0 < pair.interval[1]
 
 
-def test_the_verdict_speaks_of_networks_and_says_what_the_seeds_do(tmp_path: Path) -> None:
-    verdict = judge(results(tmp_path, *runs(0.96, 0.95, 0.97), *runs(0.7, 0.72, 0.71, model="vgg16")))
+@pytest.mark.parametrize(
+    ("word", "made", "images", "unvaried"),
+    [
+        ("seed", runs, 200, "Nothing but the seed was varied"),
+        ("fold", in_folds, 600, "Folds share most of their training images"),
+    ],
+)
+def test_the_verdict_speaks_of_networks_and_says_what_seeds_and_folds_do(
+    tmp_path: Path, word: str, made: Callable[..., list[Run]], images: int, unvaried: str
+) -> None:
+    verdict = judge(results(tmp_path, *made(*GOOD[:3]), *made(*POOR[:3], model="vgg16")))
     assert summary.headline(verdict) == "ResNet50 wins against VGG16."
     told = " ".join(summary.sentences(verdict))
     for words in (
-        "Chosen on 200 validation images, by the mean over 3 seeds each, so that no lucky seed decides: ResNet50 0.96; VGG16 0.71.",
-        "The standard deviation of one training's accuracy between seeds",
-        "in the mean of 3 seeds: +0.250",
-        "a difference (seeds and images as two levels",
+        f"Chosen on {images} validation images, by the mean over 3 {word}s each, so that no lucky {word} decides: "
+        "ResNet50 0.96; VGG16 0.71.",
+        f"The standard deviation of one training's accuracy between {word}s",
+        unvaried,
+        f"in the mean of 3 {word}s: +0.250",
+        f"a difference ({word}s and images as two levels",
     ):
         assert words in told
 
